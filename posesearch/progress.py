@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 
@@ -22,17 +22,11 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where tasks and messages go."""
 
-    def task(self, name: str, total: int, *, done: int = 0) -> _TaskContext:
+    def task(self, name: str, total: int, *, done: int = 0) -> AbstractContextManager[Task]:
         """Opens a task of `total` units, `done` of which were finished by an earlier run."""
 
     def message(self, text: str) -> None:
         """Shows one line that is not tied to a task."""
-
-
-class _TaskContext(Protocol):
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *details: object) -> bool | None: ...
 
 
 def format_duration(seconds: float) -> str:

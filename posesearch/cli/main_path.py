@@ -1,0 +1,192 @@
+"""The commands of the main path: demo, supernet-train, search, extract, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from posesearch.cli.context import Ctx, planned
+from posesearch.cli.options import DataOptions, Overrides, Switch
+from posesearch.cli.output import Answer
+from posesearch.cli.results import candidate_grid, evaluation_lines, model_grid, plan_lines
+
+Percentile = Literal["p50", "p90"]
+
+
+def demo(*, run: str = "demo", fresh: Switch = False, ctx: Ctx) -> Answer:
+    """Runs the whole path on generated people: supernet, search, extract, train, report.
+
+    Args:
+        run: Name of the run folder below runs/.
+        fresh: Start again, even where an earlier demo is there.
+        ctx: Global options.
+    """
+    from posesearch.flows import demo as flow
+
+    if ctx.dry_run:
+        return planned("demo", {"run": run, "fresh": fresh, "seed": ctx.seed})
+    result = flow.demo(fresh=fresh, seed=ctx.seed, run=run, progress=ctx.progress)
+    return Answer(
+        document=result.to_plain(),
+        text=(candidate_grid("Pareto front", result.front), model_grid(result.models)),
+        files=tuple(map(str, result.files)),
+        next_command=result.next_command,
+    )
+
+
+def supernet_train(
+    *,
+    space: str = "demo",
+    data: DataOptions | None = None,
+    recipe: str | None = None,
+    overrides: Overrides = (),
+    run: str | None = None,
+    init: Path | None = None,
+    fresh: Switch = False,
+    ctx: Ctx,
+) -> Answer:
+    """Trains the weight-shared supernet; running it again goes on where it stopped.
+
+    Args:
+        data: The data set.
+        space: Search space: a name (see 'posesearch space list') or a YAML file.
+        recipe: Training recipe: demo, starnet-pose, or a YAML file.
+        overrides: Change one entry of the recipe, KEY=VALUE, e.g. optimizer.lr=0.002; may be repeated.
+        run: Name of the run folder below runs/; the space's name by default.
+        init: Weights to start from: official StarNet weights, or a model or supernet file of posesearch.
+        fresh: Start again, even where the run exists.
+        ctx: Global options.
+    """
+    from posesearch.flows import supernet as flow
+
+    result = flow.supernet_train(
+        space=space,
+        data=(data or DataOptions()).source(),
+        recipe=recipe,
+        overrides=overrides,
+        run=run,
+        init=init,
+        seed=ctx.seed,
+        device=ctx.device,
+        fresh=fresh,
+        dry_run=ctx.dry_run,
+        progress=ctx.progress,
+    )
+    if ctx.dry_run:
+        return Answer(document=result.to_plain(), text=plan_lines(result.plan))
+    return Answer(
+        document=result.to_plain(),
+        text=(
+            f"run {result.run}: supernet of space '{result.plan['space']}', {result.plan['steps']:,} steps",
+            *evaluation_lines(result.evaluations),
+        ),
+        files=tuple(map(str, result.files)),
+        next_command=result.next_command,
+    )
+
+
+def search(
+    *,
+    latency_ms: float | None = None,
+    percentile: Percentile = "p50",
+    runtime: str = "eager",
+    precision: str = "fp32",
+    trials: int | None = None,
+    sampler: str = "auto",
+    threads: int = 1,
+    run: str | None = None,
+    ctx: Ctx,
+) -> Answer:
+    """Searches the trained supernet for the most accurate subnets within the latency budget.
+
+    Args:
+        latency_ms: The budget: latency of one image on this device, in milliseconds.
+        percentile: Which measured latency must meet the budget.
+        runtime: How networks are run when they are timed: eager, or cudagraph (GPU).
+        precision: Number format when they are timed: fp32, or on a GPU fp16 or bf16.
+        trials: Architectures to look at.
+        sampler: Optuna sampler; auto chooses by the number of trials.
+        threads: CPU threads of a timed network.
+        run: Name of the run; the newest by default.
+        ctx: Global options.
+    """
+    from posesearch.flows import search as flow
+
+    result = flow.search(
+        run=run,
+        latency_ms=latency_ms,
+        percentile=percentile,
+        runtime=runtime,
+        precision=precision,
+        trials=trials,
+        sampler=sampler,
+        threads=threads,
+        seed=ctx.seed,
+        device=ctx.device,
+        dry_run=ctx.dry_run,
+        progress=ctx.progress,
+    )
+    document: dict[str, Any] = result.to_plain()
+    if ctx.dry_run:
+        return Answer(document=document, text=plan_lines(document))
+    return Answer(
+        document=document,
+        text=(
+            candidate_grid("Pareto front", result.front, picks=result.picks),
+            candidate_grid("Reference networks, same conditions", result.references),
+            f"{result.evaluations} subnets evaluated.",
+        ),
+        next_command=result.next_command,
+    )
+
+
+def extract(
+    *,
+    pick: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    arch: str | None = None,
+    name: str | None = None,
+    run: str | None = None,
+    ctx: Ctx,
+) -> Answer:
+    """Cuts subnets out of the supernet; without --pick and --arch: T (the knee) and S (the most accurate).
+
+    Args:
+        pick: best, knee, fastest or #N, the N-th of the front; may be repeated.
+        arch: A preset name or architecture code instead of a pick.
+        name: Name of the model; by default T, S, or that of the pick.
+        run: Name of the run; the newest by default.
+        ctx: Global options.
+    """
+    from posesearch.flows import extract as flow
+
+    if ctx.dry_run:
+        options = {"run": run or "(newest)", "pick": list(pick) or None, "arch": arch, "name": name}
+        return planned("extract", options)
+    result = flow.extract(
+        run=run, picks=pick, arch=arch, name=name, device=ctx.device, progress=ctx.progress
+    )
+    return Answer(
+        document=result.to_plain(),
+        text=(model_grid(result.models),),
+        files=tuple(str(model["file"]) for model in result.models),
+        next_command=result.next_command,
+    )
+
+
+def report(*, run: str | None = None, ctx: Ctx) -> Answer:
+    """Draws the run: Pareto front, search history, training curves, latency, as one HTML page that works offline.
+
+    Args:
+        run: Name of the run; the newest by default.
+        ctx: Global options.
+    """
+    from posesearch.flows import report as flow
+
+    if ctx.dry_run:
+        return planned("report", {"run": run or "(newest)"})
+    result = flow.report(run=run)
+    return Answer(
+        document=result.to_plain(), text=(f"report of run {result.run}",), files=tuple(map(str, result.files))
+    )

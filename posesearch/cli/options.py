@@ -1,0 +1,73 @@
+"""Options that several commands share: which data, which overrides."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from posesearch.errors import UsageError
+
+if TYPE_CHECKING:
+    from posesearch.data.source import DataSource
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataOptions:
+    """The data set; without any of these, generated people are used.
+
+    Attributes:
+        data: Folder of a COCO-format data set.
+        annotations: Name of the annotation files in DIR/annotations (NAME_train.json, NAME_val.json), where the folder
+            holds several.
+        train_annotations: Annotation file of the training persons, instead of the folder's.
+        val_annotations: Annotation file of the validation persons, instead of the folder's.
+        images: Folder of the images of both splits, instead of the data set's own.
+        train_images: Folder of the training images only.
+        val_images: Folder of the validation images only.
+    """
+
+    data: str | None = None
+    annotations: str | None = None
+    train_annotations: str | None = None
+    val_annotations: str | None = None
+    images: str | None = None
+    train_images: str | None = None
+    val_images: str | None = None
+
+    def given(self) -> dict[str, str]:
+        """Returns the options that were given, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def as_words(self) -> str:
+        """Returns the options as they are written on the command line."""
+        return " ".join(
+            f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in self.given().items()
+        )
+
+    def source(self) -> DataSource | None:
+        """Returns the data source, or None where no option was given.
+
+        Raises:
+            UsageError: What was given names no data set.
+        """
+        given = self.given()
+        if not given:
+            return None
+        if not {"data", "train_annotations", "val_annotations"} & set(given):
+            only = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise UsageError(
+                f"{only} alone does not name a data set. Give --data DIR too, or --train-annotations FILE, "
+                "--val-annotations FILE and --images DIR."
+            )
+        from posesearch.data.source import DataSource
+
+        return DataSource(**given)
+
+
+Overrides = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
+Switch = Annotated[bool, Parameter(negative=(), show_default=False)]

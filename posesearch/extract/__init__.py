@@ -1,0 +1,1 @@
+"""Taking networks out of a supernet and proving that nothing changed on the way."""

@@ -1,0 +1,90 @@
+"""`evaluate`: a model on a data set, or a COCO result file against its annotations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from posesearch.data.dataset import GROUND_TRUTH_BOXES
+from posesearch.data.detections import read_detections
+from posesearch.data.source import DataSource
+from posesearch.device import resolve_device
+from posesearch.files import write_json_atomic
+from posesearch.flows.inputs import EvaluationSet, data_or_generated
+from posesearch.keypoints.results import score_results_file
+from posesearch.models.modelfile import load_model
+from posesearch.models.pose import PoseModel
+from posesearch.progress import Progress
+from posesearch.train.evaluate import Evaluation, evaluate_forward
+
+
+def evaluate_model(
+    *,
+    model: Path,
+    data: DataSource | None,
+    split: str = "val",
+    boxes: str = GROUND_TRUTH_BOXES,
+    flip: bool = False,
+    device: str = "auto",
+    write_results: Path | None = None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Evaluates a model file.
+
+    Args:
+        model: The `.safetensors` file.
+        data: The data set; None uses generated people.
+        split: "train" or "val".
+        boxes: "gt", or a detector's JSON of boxes.
+        flip: Average with the mirrored image.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        write_results: Write the poses as a COCO result file (for test servers) here.
+        progress: Where to report.
+
+    Returns:
+        The figures with their conditions: AP ... ARL, PCK, boxes, flip, input_size, persons, split.
+
+    Raises:
+        DataError: The model, the data or the boxes cannot be used.
+        UsageError: Unknown split.
+        EnvironmentFault: No such device, or the results cannot be written.
+    """
+    network = load_model(model)
+    place = resolve_device(device)
+    source = data_or_generated(data, progress)
+    dataset = source.load(split)
+    if boxes != GROUND_TRUTH_BOXES:
+        dataset = read_detections(Path(boxes), dataset)
+    evaluation = evaluate_network(
+        network, EvaluationSet.prepare(dataset, network.arch.input_size, progress), place, flip
+    )
+    figures = {**evaluation.to_plain(), "model": str(model)}
+    if write_results is not None:
+        write_json_atomic(write_results, evaluation.results())
+        figures["results"] = str(write_results)
+    return figures
+
+
+def evaluate_network(
+    network: PoseModel, material: EvaluationSet, device: torch.device, flip: bool = False
+) -> Evaluation:
+    """Evaluates a network in evaluation mode; its mode is put back afterwards."""
+    was_training = network.training
+    network.to(device).eval()
+    try:
+        with torch.no_grad():
+            return evaluate_forward(network, material.crops, material.dataset, flip=flip, device=device)
+    finally:
+        network.train(was_training)
+
+
+def evaluate_results(*, results: Path, annotations: Path) -> dict[str, Any]:
+    """Scores a COCO result file as plain COCOeval does: no rescoring, no suppression, unrounded.
+
+    Raises:
+        DataError: A file that is missing, cut off or wrong in an entry.
+    """
+    figures: dict[str, Any] = dict(score_results_file(results, annotations))
+    return {**figures, "boxes": "of the result file", "flip": None, "input_size": None}

@@ -1,0 +1,71 @@
+"""Opening the run a command means: the one named, the newest, or a new one whose settings must then stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from posesearch.errors import UsageError, listed
+from posesearch.files import to_json
+from posesearch.flows.inputs import RUNS
+from posesearch.progress import Progress
+from posesearch.run import MANIFEST, Run, free_name
+from posesearch.train.state import differences
+
+
+def open_run(name: str | None) -> Run:
+    """Opens the named run, or the newest one.
+
+    Raises:
+        UsageError: There is no such run; the message lists those that exist.
+        DataError: Its manifest is damaged.
+    """
+    return Run.open(RUNS, name) if name else Run.newest(RUNS)
+
+
+def open_or_create(
+    name: str,
+    *,
+    kind: str,
+    settings: Mapping[str, Any],
+    extra: Mapping[str, Any],
+    fresh: bool,
+    progress: Progress,
+) -> Run:
+    """Opens a run of the same settings, or makes it.
+
+    Args:
+        name: The run's name.
+        kind: What sort of run it is.
+        settings: What must not change between the calls that continue a run; kept in its manifest.
+        extra: Further entries of the manifest.
+        fresh: Put an existing run aside (it keeps its files, under another name) and start again.
+        progress: Where to report.
+
+    Raises:
+        UsageError: The run exists with other settings; the differing ones are listed.
+        DataError: Its manifest is damaged.
+        EnvironmentFault: It is in use, or cannot be written.
+    """
+    folder = RUNS / name
+    if fresh and (folder / MANIFEST).exists():
+        with Run.read(folder).lock():
+            aside = RUNS / free_name(RUNS, name)
+            folder.rename(aside)
+        progress.message(f"The earlier run '{name}' is kept as {aside}.")
+    if not (folder / MANIFEST).exists():
+        return Run.create(RUNS, name, kind=kind, **settings, **extra)
+    opened = Run.open(RUNS, name)
+    if opened.manifest["kind"] != kind:
+        raise UsageError(
+            f"run '{name}' is a {opened.manifest['kind']} run, not a {kind} run. Choose another --run, or give "
+            "--fresh: it starts again and keeps the old folder under another name."
+        )
+    found = differences({key: opened.manifest.get(key) for key in settings}, to_json(settings))
+    if found:
+        raise UsageError(
+            f"run '{name}' exists with other settings:\n{listed(found)}\n"
+            "A run keeps its settings. Repeat the command it was started with, choose another --run, or give --fresh: "
+            "it starts again and keeps the old folder under another name."
+        )
+    return opened

@@ -1,0 +1,205 @@
+"""`search`: the most accurate architectures of a trained supernet within a latency budget of this device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posesearch.config import parse_stored
+from posesearch.data.source import DataSource
+from posesearch.data.store import ImageStore
+from posesearch.device import resolve_device
+from posesearch.errors import UsageError
+from posesearch.flows.inputs import EvaluationSet
+from posesearch.flows.runs import open_run
+from posesearch.flows.supernet import SUPERNET_FILE, evaluate_subnet, load_supernet
+from posesearch.interrupt import stop_on_interrupt
+from posesearch.latency.meter import LatencyMeter
+from posesearch.latency.process import EffortName, measure_fresh
+from posesearch.latency.types import Conditions, LatencyBudget, Measured, Percentile
+from posesearch.models.cost import cost
+from posesearch.progress import Progress
+from posesearch.search.outcome import SearchOutcome
+from posesearch.search.search import run_search
+from posesearch.spaces import Architecture, SearchSpace, load_preset
+from posesearch.train.calibrate import CalibrationImages
+from posesearch.train.recipe import Recipe
+
+DEFAULT_EVALUATIONS = 100
+REFERENCES = ("starnet-pose-t", "starnet-pose-s")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchResult:
+    """What `search` found, or with `dry_run` would do.
+
+    Attributes:
+        run: Name of the run.
+        folder: Its search folder.
+        plan: Budget, conditions, evaluations, resolved.
+        outcome: Front, picks and references; None for a dry run.
+        next_command: What to run next.
+    """
+
+    run: str
+    folder: Path
+    plan: dict[str, Any]
+    outcome: SearchOutcome | None = None
+    next_command: str = ""
+
+    @property
+    def front(self) -> tuple[dict[str, Any], ...]:
+        """Rows of the Pareto front, fastest first."""
+        return tuple(self._found().get("front", ()))
+
+    @property
+    def references(self) -> tuple[dict[str, Any], ...]:
+        """Rows of the named networks evaluated under the same conditions."""
+        return tuple(self._found().get("references", ()))
+
+    @property
+    def picks(self) -> dict[str, str]:
+        """Architecture ids of "best", "knee" and "fastest"."""
+        return dict(self._found().get("picks", {}))
+
+    @property
+    def evaluations(self) -> int:
+        """Accuracy evaluations made."""
+        return self.outcome.evaluations if self.outcome else 0
+
+    def _found(self) -> dict[str, Any]:
+        return self.outcome.to_plain() if self.outcome else {}
+
+    def to_plain(self) -> dict[str, Any]:
+        """Returns the value as a JSON-ready dict."""
+        return {
+            "run": self.run,
+            "folder": str(self.folder),
+            "plan": self.plan,
+            **self._found(),
+            "next_command": self.next_command,
+        }
+
+
+def search(
+    *,
+    run: str | None = None,
+    latency_ms: float | None,
+    percentile: Percentile = "p50",
+    runtime: str = "eager",
+    precision: str = "fp32",
+    trials: int | None = None,
+    sampler: str = "auto",
+    threads: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    effort: EffortName = "full",
+    dry_run: bool = False,
+    progress: Progress,
+) -> SearchResult:
+    """Searches the space of a run; the same call again continues, or returns at once when all is done.
+
+    Args:
+        run: Name of the run; None uses the newest.
+        latency_ms: The budget.
+        percentile: Which latency must meet it, "p50" or "p90".
+        runtime: How the network is run when its latency is measured.
+        precision: In which number format.
+        trials: Accuracy evaluations; None means 100.
+        sampler: "auto", "gp", "nsga2", "tpe" or "random".
+        threads: CPU threads while latency is measured.
+        seed: Key of all proposals.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        effort: How long the front is measured for the claim: "full", or "brief" where minutes count.
+        dry_run: Resolve everything, write nothing.
+        progress: Where to report.
+
+    Raises:
+        UsageError: No such run, or a bad budget, sampler or number of trials.
+        NoFeasibleArchitecture: No architecture meets the budget.
+        DataError: Supernet or data cannot be used.
+        EnvironmentFault: The run is in use, the runtime is not there, or the disk is full.
+        Interrupted: Stopped by the user; everything is saved.
+    """
+    if latency_ms is None:
+        raise UsageError("no budget given. Allowed: milliseconds above 0. Try --latency-ms 3.5.")
+    budget = LatencyBudget(latency_ms=latency_ms, percentile=percentile, runtime=runtime, precision=precision)
+    place = resolve_device(device)
+    conditions = Conditions(device=str(place), runtime=runtime, precision=precision, threads=threads)
+    opened = open_run(run)
+    evaluations = trials if trials is not None else DEFAULT_EVALUATIONS
+    plan = {
+        "run": opened.name,
+        "budget": budget.to_plain(),
+        "conditions": conditions.to_plain(),
+        "evaluations": evaluations,
+        "sampler": sampler,
+    }
+    folder = opened.path("search")
+    if dry_run:
+        return SearchResult(run=opened.name, folder=folder, plan=plan)
+    with opened.lock():
+        supernet, _ = load_supernet(opened)
+        supernet.to(place)
+        space = supernet.space
+        recipe = parse_stored(Recipe, opened.manifest["recipe"], "recipe of the run")
+        run_seed = int(opened.manifest["seed"])
+        train = DataSource.from_plain(opened.manifest["data"]).load("train")
+        fit_part, held_out = train.split_by_image(recipe.search_fraction, run_seed)
+        store = ImageStore.build(train, progress=progress)
+        calibration = CalibrationImages(
+            fit_part, store, space.input_size, persons=recipe.calibration_persons, seed=run_seed, device=place
+        )
+        held = EvaluationSet.prepare(held_out, space.input_size, progress, store)
+
+        def evaluate(arch: Architecture) -> Mapping[str, Any]:
+            return evaluate_subnet(supernet, arch, calibration, held, place).to_plain()
+
+        def confirm(archs: Sequence[Architecture]) -> Mapping[str, Measured]:
+            progress.message(f"search: measuring {len(archs)} architectures again in two fresh processes.")
+            return measure_fresh(archs, conditions, effort=effort, seed=seed)
+
+        with stop_on_interrupt() as stop:
+            outcome = run_search(
+                space,
+                folder=folder,
+                budget=budget,
+                evaluations=evaluations,
+                evaluate=evaluate,
+                meter=LatencyMeter(conditions, space.smallest()),
+                cost=cost,
+                weights_id=_file_id(opened.path(SUPERNET_FILE)),
+                progress=progress,
+                stop=stop,
+                references=reference_architectures(space),
+                sampler=sampler,
+                seed=seed,
+                confirm=confirm,
+            )
+    return SearchResult(
+        run=opened.name,
+        folder=folder,
+        plan=plan,
+        outcome=outcome,
+        next_command=f"posesearch extract --run {opened.name}",
+    )
+
+
+def reference_architectures(space: SearchSpace) -> dict[str, Architecture]:
+    """Returns the published networks as members of a space: themselves, or the nearest members, named so."""
+    found = {}
+    for name in REFERENCES:
+        preset = load_preset(name)
+        arch = space.nearest(preset)
+        same = arch.stages == preset.stages and arch.input_size == preset.input_size
+        found[name if same else f"{name} scaled to {space.name}"] = arch
+    return found
+
+
+def _file_id(path: Path) -> str:
+    """Returns the first 12 hex digits of a file's SHA-256."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]

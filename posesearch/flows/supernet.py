@@ -1,0 +1,249 @@
+"""`supernet-train`: from data and a search space to shared weights on disk, resumable at every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from posesearch.checkpoint import ModelInfo, read_model_file, write_model_file
+from posesearch.config import to_plain
+from posesearch.data.dataset import PoseDataset
+from posesearch.data.source import DataSource
+from posesearch.data.store import ImageStore
+from posesearch.device import resolve_device
+from posesearch.errors import DataError
+from posesearch.flows.header import supernet_header
+from posesearch.flows.inputs import RUNS, EvaluationSet, data_or_generated, is_generated
+from posesearch.flows.runs import open_or_create
+from posesearch.flows.weights import start_from
+from posesearch.interrupt import stop_on_interrupt
+from posesearch.progress import Progress
+from posesearch.run import Run
+from posesearch.spaces import Architecture, SearchSpace, load_space
+from posesearch.supernet import Supernet, recalibrate
+from posesearch.train.calibrate import CalibrationImages
+from posesearch.train.evaluate import Evaluation, evaluate_forward
+from posesearch.train.loop import fit
+from posesearch.train.recipe import Recipe, load_recipe
+from posesearch.train.tasks import SupernetTask
+
+SUPERNET_FILE = "supernet/supernet.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SupernetResult:
+    """What `supernet-train` did, or with `dry_run` would do.
+
+    Attributes:
+        run: Name of the run.
+        folder: Its folder.
+        plan: Persons, steps and sizes, resolved from recipe and data.
+        evaluations: Evaluation of the largest and the smallest subnet on the held-out training images.
+        files: What was written.
+        next_command: What to run next.
+    """
+
+    run: str
+    folder: Path
+    plan: dict[str, Any]
+    evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    next_command: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Returns the value as a JSON-ready dict."""
+        return {
+            "run": self.run,
+            "folder": str(self.folder),
+            "plan": self.plan,
+            "evaluations": self.evaluations,
+            "files": [str(path) for path in self.files],
+            "next_command": self.next_command,
+        }
+
+
+def supernet_train(
+    *,
+    space: str = "demo",
+    data: DataSource | None = None,
+    recipe: str | None = None,
+    overrides: tuple[str, ...] = (),
+    run: str | None = None,
+    init: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    fresh: bool = False,
+    dry_run: bool = False,
+    progress: Progress,
+) -> SupernetResult:
+    """Trains the supernet of a space; the same call again continues, or returns at once when all is done.
+
+    Args:
+        space: Name or path of the search space.
+        data: Where the data lies; None uses generated people.
+        recipe: Name or path of the recipe; None chooses "demo" for generated people, else "starnet-pose".
+        overrides: `key=value` changes of the recipe.
+        run: Name of the run; None uses the space's name.
+        init: Weights to start from: another run's supernet, a model file, or published StarNet weights.
+        seed: Key of all random numbers.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        fresh: Start again; an earlier run of this name is kept under another one.
+        dry_run: Resolve everything, write nothing.
+        progress: Where to report.
+
+    Raises:
+        UsageError: Unknown space or recipe, or the run exists with other settings.
+        ConfigError: Faults in space or recipe.
+        DataError: Faults in the data, in `init`, or in the run's own files.
+        EnvironmentFault: No such device, the run is in use, or the disk is full.
+        Interrupted: Stopped by the user; everything is saved.
+    """
+    place = resolve_device(device)
+    search_space = load_space(space)
+    source = data_or_generated(data, progress)
+    chosen = load_recipe(recipe or ("demo" if is_generated(source) else "starnet-pose"), overrides)
+    train = source.load("train")
+    search_space = search_space.with_joints(train.skeleton.num_joints)
+    fit_part, held_out = train.split_by_image(chosen.search_fraction, seed)
+    name = run or search_space.name
+    plan = {
+        "space": search_space.name,
+        "space_id": search_space.id,
+        "architectures": search_space.cardinality,
+        "recipe": chosen.name,
+        "device": str(place),
+        "persons": {"training": len(fit_part), "search": len(held_out)},
+        "epochs": chosen.epochs,
+        "steps": chosen.epochs * max(1, len(fit_part) // chosen.batch_size),
+    }
+    if dry_run:
+        return SupernetResult(
+            run=name, folder=RUNS / name, plan={**plan, "resolved_recipe": to_plain(chosen)}, next_command=""
+        )
+    settings: dict[str, Any] = {
+        "space_id": search_space.id,
+        "recipe": to_plain(chosen),
+        "data": source.to_plain(),
+        "seed": seed,
+        "init": str(init) if init else None,
+    }
+    opened = open_or_create(
+        name,
+        kind="supernet",
+        settings=settings,
+        extra={"space": search_space.to_plain()},
+        fresh=fresh,
+        progress=progress,
+    )
+    with opened.lock():
+        supernet = Supernet(search_space, seed=seed)
+        if init is not None:
+            start_from(supernet, init, progress)
+        store = ImageStore.build(train, progress=progress)
+        task = SupernetTask(supernet, chosen.supernet, chosen.loss, seed=seed)
+        with stop_on_interrupt() as stop:
+            fit(
+                task,
+                fit_part,
+                store,
+                chosen.for_supernet(),
+                folder=opened.path("supernet"),
+                fingerprint=settings,
+                seed=seed,
+                device=place,
+                progress=progress,
+                stop=stop,
+            )
+        evaluations = _finish(opened, supernet, fit_part, held_out, store, chosen, settings, place, progress)
+    return SupernetResult(
+        run=opened.name,
+        folder=opened.folder,
+        plan=plan,
+        evaluations=evaluations,
+        files=(opened.path(SUPERNET_FILE), opened.path("supernet", "metrics.jsonl")),
+        next_command=f"posesearch search --run {opened.name} --latency-ms 3.5",
+    )
+
+
+def _finish(
+    opened: Run,
+    supernet: Supernet,
+    fit_part: PoseDataset,
+    held_out: PoseDataset,
+    store: ImageStore,
+    recipe: Recipe,
+    settings: dict[str, Any],
+    device: torch.device,
+    progress: Progress,
+) -> dict[str, dict[str, Any]]:
+    """Evaluates both ends of the space and writes the shared weights."""
+    space = supernet.space
+    calibration = CalibrationImages(
+        fit_part, store, space.input_size, persons=recipe.calibration_persons, seed=0, device=device
+    )
+    held = EvaluationSet.prepare(held_out, space.input_size, progress, store)
+    ends = {"largest": space.largest(), "smallest": space.smallest()}
+    evaluations = {
+        kind: evaluate_subnet(supernet, arch, calibration, held, device).to_plain()
+        for kind, arch in ends.items()
+    }
+    info = supernet_header(
+        space,
+        name=opened.name,
+        skeleton=fit_part.skeleton,
+        metrics=[{"subnet": kind, **values} for kind, values in evaluations.items()],
+        provenance={**settings, "run": opened.name},
+    )
+    write_model_file(opened.path(SUPERNET_FILE), supernet.state_dict(), info)
+    return evaluations
+
+
+def evaluate_subnet(
+    supernet: Supernet,
+    arch: Architecture,
+    calibration: CalibrationImages,
+    held: EvaluationSet,
+    device: torch.device,
+) -> Evaluation:
+    """Recalibrates and evaluates one subnet; the supernet is left as it is."""
+    buffers = recalibrate(supernet, arch, calibration)
+    with torch.no_grad():
+        return evaluate_forward(
+            lambda images_BCHW: supernet(images_BCHW, arch, buffers=buffers),
+            held.crops,
+            held.dataset,
+            device=device,
+        )
+
+
+def load_supernet(opened: Run) -> tuple[Supernet, ModelInfo]:
+    """Loads the trained supernet of a run.
+
+    Raises:
+        DataError: It is not trained yet, or its file is damaged or of another space.
+    """
+    path = opened.path(SUPERNET_FILE)
+    if not path.is_file():
+        raise DataError(
+            f"run '{opened.name}' has no trained supernet yet ({path} is missing). "
+            f"Finish it with: posesearch supernet-train --run {opened.name} (with the options it was started with)."
+        )
+    weights, info = read_model_file(path)
+    space = SearchSpace.from_plain(info.space, f"space in {path}")
+    if info.kind != "supernet" or space.id != opened.manifest.get("space_id"):
+        raise DataError(
+            f"{path} belongs to space {info.space_id}, run '{opened.name}' to {opened.manifest.get('space_id')}. "
+            "The file was replaced: restore it, or train again with --fresh."
+        )
+    supernet = Supernet(space)
+    expected = {name: tensor.shape for name, tensor in supernet.state_dict().items()}
+    wrong = [name for name in expected if name not in weights or weights[name].shape != expected[name]]
+    if wrong or len(weights) != len(expected):
+        raise DataError(
+            f"{path}: the weights are not those of space '{space.name}' ({wrong[:1] or 'extra tensors'}). Train again with --fresh."
+        )
+    supernet.load_state_dict(weights)
+    return supernet, info

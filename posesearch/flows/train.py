@@ -1,0 +1,241 @@
+"""`train`: the full training of one network: an extracted one, a preset, or any architecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from posesearch.checkpoint import ModelInfo, read_model_info, write_model_file
+from posesearch.config import apply_overrides, parse_stored, to_plain
+from posesearch.data.source import DataSource
+from posesearch.data.store import ImageStore
+from posesearch.device import resolve_device
+from posesearch.errors import UsageError
+from posesearch.files import read_json, write_json_atomic
+from posesearch.flows.evaluate import evaluate_network
+from posesearch.flows.header import model_header
+from posesearch.flows.inputs import EvaluationSet, data_or_generated, is_generated
+from posesearch.flows.runs import open_or_create
+from posesearch.flows.weights import start_from
+from posesearch.interrupt import stop_on_interrupt
+from posesearch.models.modelfile import load_model
+from posesearch.models.pose import PoseModel
+from posesearch.progress import Progress
+from posesearch.run import MANIFEST, Run
+from posesearch.spaces import Architecture, SearchSpace, load_preset, load_space, preset_names
+from posesearch.train.loop import fit
+from posesearch.train.recipe import Recipe, load_recipe
+from posesearch.train.tasks import ModelTask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """What is to be trained.
+
+    Attributes:
+        name: Name of the result.
+        arch: The network.
+        space: The space it belongs to, if any.
+        file: The model file it came from, if any; its weights are the start.
+        info: Header of that file.
+        run: The run folder the file lies in, if any.
+    """
+
+    name: str
+    arch: Architecture
+    space: SearchSpace | None = None
+    file: Path | None = None
+    info: ModelInfo | None = None
+    run: Run | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """What `train` did, or with `dry_run` would do.
+
+    Attributes:
+        name: Name of the model.
+        arch: Its architecture code.
+        plan: Persons, epochs, steps, resolved from recipe and data.
+        evaluation: Figures on the validation split.
+        file: The model file.
+        next_command: What to run next.
+    """
+
+    name: str
+    arch: str
+    plan: dict[str, Any]
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    file: Path | None = None
+    next_command: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Returns the value as a JSON-ready dict."""
+        return {**to_plain(self), "file": str(self.file) if self.file else None}
+
+
+def train(
+    *,
+    model: str,
+    data: DataSource | None = None,
+    recipe: str | None = None,
+    overrides: tuple[str, ...] = (),
+    space: str | None = None,
+    run: str | None = None,
+    init: Path | None = None,
+    from_scratch: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    fresh: bool = False,
+    dry_run: bool = False,
+    progress: Progress,
+) -> TrainResult:
+    """Trains one network in full; the same call again continues, or returns at once when all is done.
+
+    An extracted model is trained from the weights it inherited, with the data and the recipe of its run unless others
+    are given. A preset or an architecture code starts fresh, or from `init`.
+
+    Args:
+        model: A model file, a preset's name, or an architecture code.
+        data: Where the data lies; None uses that of the model's run, else generated people.
+        recipe: Name or path; None uses that of the model's run, else as `supernet-train` does.
+        overrides: `key=value` changes of the recipe.
+        space: Search space of an architecture code; a preset is moved to its nearest member.
+        run: Name of the run for a preset or code; None uses the network's name.
+        init: Weights to start from instead.
+        from_scratch: Do not use the weights in the model file.
+        seed: Key of all random numbers.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        fresh: Start again instead of continuing.
+        dry_run: Resolve everything, write nothing.
+        progress: Where to report.
+
+    Raises:
+        UsageError: Unknown preset, space or recipe; or the run exists with other settings.
+        DataError: Faults in data or weights.
+        EnvironmentFault: No such device, the run is in use, or the disk is full.
+        Interrupted: Stopped by the user; everything is saved.
+    """
+    place = resolve_device(device)
+    subject = find_subject(model, space)
+    manifest = subject.run.manifest if subject.run else {}
+    if data is None and "data" in manifest:
+        data = DataSource.from_plain(manifest["data"])
+    source = data_or_generated(data, progress)
+    if recipe is None and "recipe" in manifest:
+        chosen = apply_overrides(parse_stored(Recipe, manifest["recipe"], "recipe of the run"), overrides)
+    else:
+        chosen = load_recipe(recipe or ("demo" if is_generated(source) else "starnet-pose"), overrides)
+    train_set = source.load("train")
+    arch = subject.arch.with_joints(train_set.skeleton.num_joints)
+    plan = {
+        "arch": arch.code,
+        "recipe": chosen.name,
+        "device": str(place),
+        "persons": len(train_set),
+        "epochs": chosen.epochs,
+        "steps": chosen.epochs * max(1, len(train_set) // chosen.batch_size),
+        "start": str(init)
+        if init
+        else str(subject.file)
+        if subject.file and not from_scratch
+        else "fresh weights",
+    }
+    if dry_run:
+        return TrainResult(
+            name=subject.name, arch=arch.code, plan={**plan, "resolved_recipe": to_plain(chosen)}
+        )
+    settings: dict[str, Any] = {
+        "recipe": to_plain(chosen),
+        "data": source.to_plain(),
+        "seed": seed,
+        "start": plan["start"],
+        "arch": arch.to_plain(),
+    }
+    home = subject.run or open_or_create(
+        run or subject.name, kind="model", settings=settings, extra={}, fresh=fresh, progress=progress
+    )
+    with home.lock():
+        network = PoseModel(arch, seed=seed)
+        if init is not None or (subject.file and not from_scratch):
+            start_from(network, Path(init or subject.file or ""), progress)
+        store = ImageStore.build(train_set, progress=progress)
+        with stop_on_interrupt() as stop:
+            fit(
+                ModelTask(network, chosen.loss),
+                train_set,
+                store,
+                chosen,
+                folder=home.path("models", subject.name),
+                fingerprint=settings,
+                resume=not (fresh and subject.run),
+                seed=seed,
+                device=place,
+                progress=progress,
+                stop=stop,
+            )
+        material = EvaluationSet.prepare(source.load("val"), arch.input_size, progress)
+        evaluation = evaluate_network(network, material, place).to_plain()
+        info = model_header(
+            arch,
+            name=subject.name,
+            skeleton=train_set.skeleton,
+            space=subject.space,
+            metrics=[evaluation],
+            latency=subject.info.latency if subject.info else (),
+            provenance={**settings, "run": home.name},
+        )
+        file = home.path("models", f"{subject.name}-trained.safetensors")
+        write_model_file(file, network.state_dict(), info)
+        _note(home, subject.name, evaluation, file, arch)
+    return TrainResult(
+        name=subject.name,
+        arch=arch.code,
+        plan=plan,
+        evaluation=evaluation,
+        file=file,
+        next_command=f"posesearch report --run {home.name}",
+    )
+
+
+def find_subject(model: str, space_name: str | None) -> Subject:
+    """Returns what the user means: a model file, a preset, or an architecture code of a space.
+
+    Raises:
+        UsageError: It is none of them.
+        DataError: The model file cannot be used.
+    """
+    if model.endswith(".safetensors") or Path(model).is_file():
+        path = Path(model)
+        network = load_model(path)
+        info = read_model_info(path)
+        space = SearchSpace.from_plain(info.space, f"space in {path}") if info.space else None
+        home = path.resolve().parent.parent
+        run = Run.read(home) if path.parent.name == "models" and (home / MANIFEST).is_file() else None
+        return Subject(name=info.name, arch=network.arch, space=space, file=path, info=info, run=run)
+    space = load_space(space_name) if space_name else None
+    if model in preset_names():
+        arch = load_preset(model)
+        return Subject(name=model, arch=space.nearest(arch) if space else arch, space=space)
+    if space is not None:
+        return Subject(
+            name=f"arch-{space.arch_from_code(model).id}", arch=space.arch_from_code(model), space=space
+        )
+    raise UsageError(
+        f"'{model}' is not a model file and not a preset. Presets: {', '.join(preset_names())}. "
+        "An architecture code needs --space NAME; model files end in .safetensors."
+    )
+
+
+def _note(home: Run, name: str, evaluation: dict[str, Any], file: Path, arch: Architecture) -> None:
+    """Adds the result to the model's summary, which the report reads."""
+    path = home.path("models", f"{name}.json")
+    summary = (
+        read_json(path, "model summary")
+        if path.exists()
+        else {"name": name, "code": arch.code, "arch": arch.to_plain()}
+    )
+    write_json_atomic(
+        path, {**summary, "retrained": evaluation, "retrained_file": str(file.relative_to(home.folder))}
+    )

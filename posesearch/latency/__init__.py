@@ -1,0 +1,1 @@
+"""Latency: measured by a stated protocol, or clearly something else."""

@@ -1,0 +1,47 @@
+"""The network that is timed: deploy form, checked to compute the same as the network it stands for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from posesearch.errors import DataError
+from posesearch.models.deploy import deployed
+from posesearch.models.pose import PoseModel
+
+TOLERANCE = 1e-4
+"""Largest allowed difference of a logit; float32 rounding of a folded StarNet-Pose-S stays near 1e-5."""
+
+
+def deploy(model: PoseModel, *, seed: int = 0, tolerance: float = TOLERANCE) -> PoseModel:
+    """Returns the deploy form of `model` after comparing both on one random image.
+
+    Args:
+        model: On any device, in float32; it is not changed.
+        seed: Key of the random image.
+        tolerance: Largest allowed absolute difference of a logit.
+
+    Raises:
+        DataError: The outputs differ by more than `tolerance`, or are not finite.
+    """
+    folded = deployed(model)
+    reference = next(model.parameters())
+    height, width = model.arch.input_size
+    image_BCHW = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    difference = max_difference(model, folded, image_BCHW.to(reference.device, reference.dtype))
+    if not difference <= tolerance:
+        raise DataError(
+            f"{model.arch}: the deploy form differs from the network by {difference:.3g}, allowed is "
+            f"{tolerance:g}. The weights hold extreme or non-finite values: recalibrate or train it again."
+        )
+    return folded
+
+
+def max_difference(first: nn.Module, second: nn.Module, images_BCHW: Tensor) -> float:
+    """Returns the largest absolute difference between the outputs of two networks in evaluation mode."""
+    was_training = first.training, second.training
+    with torch.inference_mode():
+        outputs = [network.eval()(images_BCHW) for network in (first, second)]
+    first.train(was_training[0])
+    second.train(was_training[1])
+    return max(float((a - b).abs().max()) for a, b in zip(*outputs, strict=True))

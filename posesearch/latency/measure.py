@@ -1,0 +1,226 @@
+"""The measuring protocol: warm-up until stable, then rounds that visit every network in a fresh shuffled order.
+
+What is timed is the host's wall clock from the call to the moment its result is there. Networks measured one after
+the other drift apart with the machine (a public data set has stretches 20 % too slow); interleaved rounds put every
+network into the same weather, and a sentinel, a fixed network in every round, tells when the weather was bad: such a
+round is done again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from posesearch import rng
+from posesearch.latency.device import device_name
+from posesearch.latency.runtimes import Call, prepare
+from posesearch.latency.statistics import QUIET, Timing, summarise
+from posesearch.latency.types import Conditions, Measured
+
+SENTINEL = "sentinel"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effort:
+    """How long to measure.
+
+    Attributes:
+        warm_up_s: Least time of unrecorded calls per network.
+        max_warm_up_s: Most time, for a network that does not settle.
+        settle_calls: Calls whose median is compared with that of the next as many; equal within 1 % ends the warm-up.
+        unrecorded: Calls before the recorded ones, each time a network is visited.
+        recorded: Recorded calls a visit.
+        min_rounds: Rounds at least.
+        max_rounds: Rounds at most.
+        half_width: Stop when every network's interval is this narrow, relative to its median.
+        sentinel_band: A round whose sentinel lies further from the run's median is done again.
+        max_s: No further round is begun after this many seconds a network, `min_rounds` excepted.
+    """
+
+    warm_up_s: float
+    max_warm_up_s: float
+    settle_calls: int
+    unrecorded: int
+    recorded: int
+    min_rounds: int
+    max_rounds: int
+    half_width: float
+    sentinel_band: float = 0.03
+    max_s: float
+
+
+# Section 3 of protocol v1: what a printed claim rests on. On a busy machine, where no interval becomes narrow, the two
+# limits in seconds end it: about 3 s a network and process.
+FULL = Effort(
+    warm_up_s=0.5, max_warm_up_s=1.0, settle_calls=20, unrecorded=2, recorded=5,
+    min_rounds=20, max_rounds=100, half_width=0.01, max_s=2.0,
+)  # fmt: skip
+
+# The same in about a third of the time, for the minutes-long demo.
+BRIEF = Effort(
+    warm_up_s=0.15, max_warm_up_s=0.3, settle_calls=10, unrecorded=2, recorded=5,
+    min_rounds=12, max_rounds=40, half_width=0.01, max_s=0.6,
+)  # fmt: skip
+
+# While searching, at most about half a second an architecture: it ranks candidates, it makes no claim.
+FAST = Effort(
+    warm_up_s=0.03, max_warm_up_s=0.08, settle_calls=5, unrecorded=1, recorded=5,
+    min_rounds=5, max_rounds=20, half_width=0.02, max_s=0.15,
+)  # fmt: skip
+
+EFFORTS = {"full": FULL, "brief": BRIEF, "fast": FAST}
+
+
+@contextmanager
+def pinned_threads(threads: int) -> Iterator[None]:
+    """Sets torch's CPU threads for the block and restores them afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def measure_many(
+    models: Mapping[str, nn.Module],
+    *,
+    input_size: tuple[int, int],
+    conditions: Conditions,
+    effort: Effort = FULL,
+    sentinel: nn.Module | None = None,
+    seed: int = 0,
+) -> dict[str, Measured]:
+    """Measures networks side by side.
+
+    Args:
+        models: Networks in deploy form by key; they are moved to the device.
+        input_size: (height, width) in pixels, the same for all.
+        conditions: Device, runtime, precision, threads, batch.
+        effort: How long to measure.
+        sentinel: The network that stands in every round; without one, the first of `models`.
+        seed: Key of the visiting order.
+
+    Raises:
+        EnvironmentFault: The device is missing, out of memory, or not the kind the runtime needs.
+    """
+    with pinned_threads(conditions.threads):
+        calls = {key: prepare(model, input_size, conditions) for key, model in models.items()}
+        if sentinel is not None:
+            calls[SENTINEL] = prepare(sentinel, input_size, conditions)
+        sentinel_key = SENTINEL if sentinel is not None else next(iter(calls))
+        timings, redone = time_calls(calls, sentinel_key, effort, seed=seed)
+    name = device_name(torch.device(conditions.device))
+    return {
+        key: to_measured(timings[key], conditions, name, noisy=redone > 0.1 * timings[key].rounds)
+        for key in models
+    }
+
+
+def to_measured(
+    timing: Timing, conditions: Conditions, device: str, *, noisy: bool, drift: float = 1.0
+) -> Measured:
+    """Puts figures and circumstances together; `drift` divides the figures (see `meter`)."""
+    return Measured(
+        p50_ms=timing.p50_ms / drift,
+        p90_ms=timing.p90_ms / drift,
+        ci_low_ms=timing.ci_low_ms / drift,
+        ci_high_ms=timing.ci_high_ms / drift,
+        runtime=conditions.runtime,
+        precision=conditions.precision,
+        device=device,
+        threads=conditions.threads,
+        batch=conditions.batch,
+        rounds=timing.rounds,
+        processes=0,
+        noise="noisy" if noisy or timing.half_width > QUIET else "quiet",
+        drift=drift,
+    )
+
+
+def time_calls(
+    calls: Mapping[str, Call],
+    sentinel: str,
+    effort: Effort,
+    *,
+    warm: frozenset[str] = frozenset(),
+    seed: int = 0,
+) -> tuple[dict[str, Timing], int]:
+    """Runs the protocol on prepared calls.
+
+    Args:
+        calls: What to time, by key.
+        sentinel: The key that stands for the machine's state.
+        effort: How long to measure.
+        warm: Keys that need no warm-up, because they were called a moment ago.
+        seed: Key of the visiting order.
+
+    Returns:
+        Figures by key, and how many rounds had to be done again.
+    """
+    keys = list(calls)
+    with torch.inference_mode():
+        for key, call in calls.items():
+            if key not in warm:
+                warm_up(call, effort)
+        rounds: dict[str, list[np.ndarray]] = {key: [] for key in keys}
+        redone = 0
+        end_s = time.perf_counter() + effort.max_s * len(keys)
+        for number in range(effort.max_rounds * 2):
+            order = rng.generator(seed, "latency order", number).permutation(len(keys))
+            visit = {keys[index]: _visit(calls[keys[index]], effort) for index in order}
+            if _disturbed(visit[sentinel], rounds[sentinel], effort) and time.perf_counter() < end_s:
+                redone += 1
+                continue
+            for key, calls_ms_C in visit.items():
+                rounds[key].append(calls_ms_C)
+            done = len(rounds[sentinel])
+            if done >= effort.max_rounds or (done >= effort.min_rounds and time.perf_counter() >= end_s):
+                break
+            # The interval costs milliseconds a network to compute: look at it every fifth round only.
+            if done >= effort.min_rounds and done % 5 == 0 and _precise(rounds, effort):
+                break
+    return {key: summarise(np.stack(rounds[key]), seed=seed) for key in keys}, redone
+
+
+def warm_up(call: Call, effort: Effort) -> None:
+    """Calls until two successive medians agree, within the limits of `effort`."""
+    start_s = time.perf_counter()
+    before_ms = float("inf")
+    while True:
+        now_ms = float(np.median([_timed_ms(call) for _ in range(effort.settle_calls)]))
+        spent_s = time.perf_counter() - start_s
+        settled = abs(now_ms - before_ms) <= 0.01 * now_ms
+        if spent_s >= effort.max_warm_up_s or (settled and spent_s >= effort.warm_up_s):
+            return
+        before_ms = now_ms
+
+
+def _timed_ms(call: Call) -> float:
+    start_ns = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - start_ns) / 1e6
+
+
+def _visit(call: Call, effort: Effort) -> np.ndarray:
+    for _ in range(effort.unrecorded):
+        call()
+    return np.array([_timed_ms(call) for _ in range(effort.recorded)])
+
+
+def _disturbed(sentinel_ms_C: np.ndarray, earlier: list[np.ndarray], effort: Effort) -> bool:
+    # Three rounds are needed before their median means anything.
+    if len(earlier) < 3:
+        return False
+    usual_ms = float(np.median(np.stack(earlier)))
+    return abs(float(np.median(sentinel_ms_C)) / usual_ms - 1.0) > effort.sentinel_band
+
+
+def _precise(rounds: Mapping[str, list[np.ndarray]], effort: Effort) -> bool:
+    return all(summarise(np.stack(values)).half_width <= effort.half_width for values in rounds.values())

@@ -1,0 +1,157 @@
+"""Measuring in fresh processes: what a printed latency claim rests on.
+
+A process has its own memory layout, allocator state and cuDNN choices; between processes the same network differs by
+6-13 % on a busy machine, which no interval from within one process shows. `python -m posesearch.latency.process`
+reads one JSON request on standard input and writes one JSON answer on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import posesearch
+from posesearch.config import parse_stored
+from posesearch.errors import EnvironmentFault, PosesearchError
+from posesearch.latency.deploy import deploy
+from posesearch.latency.measure import EFFORTS, measure_many
+from posesearch.latency.statistics import QUIET
+from posesearch.latency.types import Conditions, Measured, measured_from_plain
+from posesearch.models.pose import PoseModel
+from posesearch.spaces.arch import Architecture
+
+EffortName = Literal["full", "brief", "fast"]
+
+START_S = 120.0
+"""Allowance for starting Python, importing torch and, on a GPU, making a context on a loaded machine."""
+
+
+def measure_fresh(
+    archs: Sequence[Architecture],
+    conditions: Conditions,
+    *,
+    processes: int = 2,
+    effort: EffortName = "full",
+    seed: int = 0,
+) -> dict[str, Measured]:
+    """Measures architectures side by side in one fresh process after another.
+
+    Args:
+        archs: Architectures of one input size; duplicates are measured once.
+        conditions: Device, runtime, precision, threads, batch.
+        processes: How many processes, at least 1; two are the protocol's minimum.
+        effort: A key of `measure.EFFORTS`: "full", or "brief" where minutes count.
+        seed: Key of the visiting order; each process has its own.
+
+    Returns:
+        Latency by `Architecture.id`: the median of the processes' medians, and an interval that spans all of theirs.
+
+    Raises:
+        EnvironmentFault: A process died; the message ends with the last lines it wrote.
+    """
+    unique = {arch.id: arch for arch in archs}
+    if not unique:
+        return {}
+    runs = [_one_process(list(unique.values()), conditions, effort, seed + n) for n in range(processes)]
+    return {key: combine([run[key] for run in runs]) for key in unique}
+
+
+def combine(runs: Sequence[Measured]) -> Measured:
+    """Joins the figures of one network from several processes.
+
+    The interval runs from the lowest to the highest end of any process: the difference between processes is part of
+    the error.
+    """
+    p50_ms = float(np.median([run.p50_ms for run in runs]))
+    spread = (max(run.p50_ms for run in runs) - min(run.p50_ms for run in runs)) / p50_ms
+    noisy = spread > QUIET or any(run.noise == "noisy" for run in runs)
+    first = runs[0]
+    return Measured(
+        p50_ms=p50_ms,
+        p90_ms=float(np.median([run.p90_ms for run in runs])),
+        ci_low_ms=min(run.ci_low_ms for run in runs),
+        ci_high_ms=max(run.ci_high_ms for run in runs),
+        runtime=first.runtime,
+        precision=first.precision,
+        device=first.device,
+        threads=first.threads,
+        batch=first.batch,
+        rounds=sum(run.rounds for run in runs),
+        processes=len(runs),
+        noise="noisy" if noisy else "quiet",
+        process_spread=spread,
+    )
+
+
+def _one_process(
+    archs: Sequence[Architecture], conditions: Conditions, effort: EffortName, seed: int
+) -> dict[str, Measured]:
+    request = {
+        "archs": [arch.to_plain() for arch in archs],
+        "conditions": conditions.to_plain(),
+        "effort": effort,
+        "seed": seed,
+    }
+    # A network needs its warm-up and its rounds; ten times the usual covers a slow device.
+    limit_s = START_S + 10.0 * len(archs) * (EFFORTS[effort].max_s + EFFORTS[effort].max_warm_up_s)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "posesearch.latency.process"],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
+            # The package must be found from any working folder, also in a checkout that is not installed.
+            cwd=Path(posesearch.__file__).resolve().parents[1],
+            # Its own session: a Ctrl-C belongs to the search, which lets the measurement finish and then saves.
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise EnvironmentFault(
+            f"the latency process did not finish {len(archs)} networks within {limit_s:.0f} s. "
+            "The machine is too busy to measure: close other programs and run the same command again."
+        ) from None
+    if ended.returncode != 0:
+        tail = "\n".join(ended.stderr.strip().splitlines()[-5:]) or "(it wrote nothing)"
+        raise EnvironmentFault(
+            f"the latency process ended with status {ended.returncode}. Its last lines:\n{tail}\n"
+            "Free memory or choose another --device, then run the same command again."
+        )
+    answer = json.loads(ended.stdout)
+    return {key: measured_from_plain(plain, "latency process") for key, plain in answer.items()}
+
+
+def answer_request(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Measures what a request asks for, in this process."""
+    archs = [Architecture.from_plain(plain, "latency request") for plain in request["archs"]]
+    conditions = parse_stored(Conditions, request["conditions"], "latency request")
+    measured = measure_many(
+        {arch.id: deploy(PoseModel(arch)) for arch in archs},
+        input_size=archs[0].input_size,
+        conditions=conditions,
+        effort=EFFORTS[request["effort"]],
+        seed=int(request["seed"]),
+    )
+    return {key: value.to_plain() for key, value in measured.items()}
+
+
+def main() -> int:
+    """Answers one request from standard input; faults go to standard error in one line."""
+    try:
+        answer = answer_request(json.load(sys.stdin))
+    except PosesearchError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    json.dump(answer, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

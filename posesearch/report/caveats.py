@@ -1,0 +1,91 @@
+"""What the run did not measure, said as plainly as what it did, and the command to run next."""
+
+from __future__ import annotations
+
+import shlex
+
+from posesearch.report.front_info import FrontInfo
+from posesearch.report.rows import RunRows
+from posesearch.report.words import significant
+
+
+def caveats(rows: RunRows, front: FrontInfo | None) -> tuple[str, ...]:
+    """Returns one sentence for each thing a reader could take for granted and should not."""
+    told = []
+    if rows.points:
+        told.append(
+            "Ranking quality is not established in this run: how well supernet APs order the architectures was not "
+            "measured against training each alone. Trust retrained APs, and treat close supernet APs as ties."
+        )
+        told.append(
+            "AP carries no interval here: differences of a few thousandths may be chance of the persons drawn."
+        )
+    if front is not None and front.provisional:
+        told.append("The search has not finished: this front is provisional and its picks are not chosen.")
+    if rows.front and not all(point.confirmed for point in rows.front):
+        told.append("Latencies of the front were not all confirmed in a fresh process.")
+    measured = [point.latency for point in (*rows.front, *rows.references)]
+    measured += [model.latency for model in rows.models]
+    timed = [latency for latency in measured if latency is not None]
+    if any(latency.noisy for latency in timed):
+        told.append("Some latencies come from a busy machine (marked noisy): measure again when it is quiet.")
+    if any(latency.ci_low_ms is None for latency in timed):
+        told.append("Some latencies have no interval.")
+    if timed:
+        told.append(f"Latency holds for this device and runtime only: {timed[0].where}.")
+    if rows.points and not rows.references:
+        told.append(
+            "No preset was evaluated under the same conditions, so the front stands without a reference."
+        )
+    if front is not None and front.outside:
+        edge = significant(front.latency_range_ms[1])
+        told.append(
+            f"{front.outside:,} asks slower than {edge} ms lie outside the plot (double-click it to see them)."
+        )
+    if front is not None and front.left_out:
+        told.append(f"{front.left_out:,} marks are left out of the plot to keep the page fast.")
+    if rows.models and not any(model.retrained for model in rows.models):
+        told.append("No model was retrained: final accuracy is not known.")
+    return tuple(told)
+
+
+def next_step(rows: RunRows) -> tuple[str, str]:
+    """Returns what to do next, as (sentence, command)."""
+    run = shlex.quote(rows.name)
+    if not rows.supernet_done and not rows.points:
+        return (
+            "The supernet is not finished. Continue its training:",
+            f"posesearch supernet-train --run {run}",
+        )
+    if not rows.points:
+        return (
+            "The supernet is trained, nothing has been searched yet. Name your budget:",
+            f"posesearch search --latency-ms 3.5 --run {run}",
+        )
+    limit = significant(rows.budget.latency_ms) if rows.budget else "3.5"
+    if not rows.finished:
+        return (
+            "The search has not finished. Continue it:",
+            f"posesearch search --latency-ms {limit} --run {run}",
+        )
+    if not rows.front:
+        fastest = rows.fastest.latency.p50_ms if rows.fastest and rows.fastest.latency else None
+        wider = significant(fastest * 1.2) if fastest else "MS"
+        return (
+            "Nothing meets the budget. Try a wider one:",
+            f"posesearch search --latency-ms {wider} --run {run}",
+        )
+    if not rows.models:
+        return "Cut the picks out of the supernet:", f"posesearch extract --run {run}"
+    waiting = next((model for model in rows.models if model.retrained is None), None)
+    if waiting is not None:
+        return "Retrain a pick in full:", f"posesearch train {shlex.quote(_model_file(rows, waiting.name))}"
+    ready = max(rows.models, key=lambda model: model.retrained.ap if model.retrained else 0.0)
+    return (
+        "The picks are retrained. Ship one:",
+        f"posesearch export {shlex.quote(_model_file(rows, ready.name))} --format onnx",
+    )
+
+
+def _model_file(rows: RunRows, name: str) -> str:
+    return f"runs/{rows.name}/models/{name}.safetensors"

@@ -1,0 +1,125 @@
+"""The Pareto front as an interactive figure: better is up and left."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from posesearch.report.front_info import AP_TITLE, BETTER, KIND_NAMES, FrontInfo, Kind, Mark
+from posesearch.report.style import BUDGET, FAINT, FRONT, INK, MUTED, PAPER, REFERENCE, SEEN, VEIL, figure
+from posesearch.report.words import ap_text, budget_text, count_text, fps_text, interval_text, ms_text
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def front_plot(info: FrontInfo) -> Figure:
+    """Draws the front; better is up and left."""
+    plot = figure(x_title=info.latency_title, y_title=AP_TITLE, height=520)
+    styles: dict[Kind, dict[str, object]] = {
+        "over budget": {"color": FAINT, "size": 7, "symbol": "circle-open"},
+        "evaluated": {"color": SEEN, "size": 6, "opacity": 0.7},
+        "front": {"color": FRONT, "size": 10, "line": {"color": PAPER, "width": 1.5}},
+        "reference": {"color": REFERENCE, "size": 12, "symbol": "diamond"},
+    }
+    for kind, marker in styles.items():
+        marks = info.of(kind)
+        if not marks:
+            continue
+        ticks = [mark for mark in marks if mark.ap is None]
+        drawn = [mark for mark in marks if mark.ap is not None]
+        if drawn:
+            plot.add_scatter(
+                x=[mark.latency_ms for mark in drawn],
+                y=[mark.ap for mark in drawn],
+                mode="lines+markers" if kind == "front" else "markers",
+                line={"color": FRONT, "width": 2, "shape": "hv"},
+                marker=marker,
+                error_x=_bars(drawn) if kind in ("front", "reference") else None,
+                name=KIND_NAMES[kind] + (" (provisional)" if kind == "front" and info.provisional else ""),
+                hovertext=[hover(mark) for mark in drawn],
+                hoverinfo="text",
+            )
+        if ticks:
+            plot.add_scatter(
+                x=[mark.latency_ms for mark in ticks],
+                y=[info.rug_height] * len(ticks),
+                mode="markers",
+                marker={"symbol": "line-ns-open", "size": 12, "color": SEEN, "opacity": 0.8},
+                name=KIND_NAMES["unknown"],
+                hovertext=[hover(mark) for mark in ticks],
+                hoverinfo="text",
+            )
+    picks = [mark for mark in info.of("front") if mark.label and mark.ap is not None]
+    if picks:
+        plot.add_scatter(
+            x=[mark.latency_ms for mark in picks],
+            y=[mark.ap for mark in picks],
+            mode="markers",
+            marker={"symbol": "circle-open", "size": 19, "color": FRONT, "line": {"width": 2.5}},
+            name="pick",
+            hoverinfo="skip",
+        )
+    for mark in (*picks, *info.of("reference")):
+        if mark.ap is not None:
+            plot.add_annotation(_label(mark, info))
+    plot.add_annotation(
+        name="↖ better", text=f"↖ {BETTER}",
+        xref="paper", yref="paper", x=0.01, y=0.99, xanchor="left", yanchor="top",
+        showarrow=False, font={"color": MUTED, "size": 13},
+    )  # fmt: skip
+    if info.budget_ms is not None:
+        plot.add_vline(x=info.budget_ms, line={"color": BUDGET, "width": 2, "dash": "dash"})
+        plot.add_annotation(
+            text=f"budget {budget_text(info.budget_ms)}", x=info.budget_ms, yref="paper", y=0.04,
+            xanchor="left", yanchor="bottom", xshift=6, showarrow=False, font={"color": BUDGET},
+        )  # fmt: skip
+    plot.update_xaxes(range=list(info.latency_range_ms))
+    plot.update_yaxes(range=list(info.ap_range), tickformat=".2f")
+    return plot
+
+
+def hover(mark: Mark) -> str:
+    """Returns the hover text of a mark: name, architecture code, AP, latency with interval, FPS and cost."""
+    point, latency = mark.point, mark.point.latency
+    interval = interval_text(latency)
+    ap = ap_text(mark.ap) if mark.ap is not None else "not evaluated"
+    head = f"<b>{html.escape(mark.label)}</b><br>" if mark.label else ""
+    return (
+        f"{head}{html.escape(point.code)}<br>AP {ap} · {ms_text(mark.latency_ms)}"
+        f"{f' [{interval}]' if interval else ''} · {fps_text(latency)} images/s"
+        f"<br>{count_text(point.params)} params · {count_text(point.macs)} MACs"
+        f"{'<br>latency confirmed in a fresh process' if point.confirmed else ''}"
+    )
+
+
+def _bars(marks: Sequence[Mark]) -> dict[str, object]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [mark.plus_ms for mark in marks],
+        "arrayminus": [mark.minus_ms for mark in marks],
+        "thickness": 1,
+        "width": 4,
+        "color": MUTED,
+    }
+
+
+def _label(mark: Mark, info: FrontInfo) -> dict[str, object]:
+    reference = mark.kind == "reference"
+    # No point of the front lies up-left of another: that side is free for the names of picks.
+    name = html.escape(mark.label)
+    low, high = info.latency_range_ms
+    # Names of presets go below their mark, towards the middle of the plot.
+    turned = -1 if mark.latency_ms > low + 0.6 * (high - low) else 1
+    return {
+        "name": name,
+        "text": name if reference else f"<b>{name}</b><br>{ap_text(mark.ap)} · {ms_text(mark.latency_ms)}",
+        "x": mark.latency_ms, "y": mark.ap,
+        "ax": 14 * turned if reference else -16, "ay": 22 if reference else -26,
+        "xanchor": "left" if reference and turned == 1 else "right", "yanchor": "middle",
+        "showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": MUTED,
+        "standoff": 8, "bgcolor": VEIL, "borderpad": 2,
+        "font": {"color": REFERENCE if reference else INK, "size": 12 if reference else 13},
+    }  # fmt: skip

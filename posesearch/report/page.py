@@ -1,0 +1,282 @@
+"""One offline HTML page: the front first, then the tables, then how the run went and what it did not measure."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from posesearch.report import breakdown, choices, curves, history, promises
+from posesearch.report.assets import CONTENT_POLICY, SCRIPT, script_json, style_sheet
+from posesearch.report.caveats import caveats, next_step
+from posesearch.report.front_info import against_references, front_info, front_takeaway
+from posesearch.report.front_plot import front_plot
+from posesearch.report.rows import RunRows
+from posesearch.report.style import DARK
+from posesearch.report.tables import (
+    CODE_COLUMN,
+    FRONT_COLUMNS,
+    MODEL_COLUMNS,
+    TableRow,
+    front_table,
+    model_conditions,
+    model_table,
+)
+from posesearch.report.words import ap_text, budget_text, count_text, fps_text, listed_words, ms_text
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_TEXT_COLUMNS = ("pick", "model", CODE_COLUMN)
+_CURVES: tuple[tuple[str, curves.Phase, curves.Measure], ...] = (
+    ("Supernet training", "supernet", "loss"),
+    ("Supernet accuracy in training", "supernet", "AP"),
+    ("Retraining", "retraining", "loss"),
+    ("Accuracy in retraining", "retraining", "AP"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """One section: a takeaway and a detail in plain text, then a figure and/or ready HTML, then a note in plain text."""
+
+    key: str
+    title: str
+    takeaway: str
+    figure: Figure | None = None
+    detail: str = ""
+    body: str = ""
+    note: str = ""
+
+
+def render_page(rows: RunRows, png: bytes | None = None) -> str:
+    """Returns the whole page; `png` is shown where scripts are switched off."""
+    from plotly.offline import get_plotlyjs
+
+    sections = _sections(rows)
+    pair = _curve_sections(rows)
+    drawn = [section for section in (*sections, *pair) if section.figure is not None]
+    figures = {f"figure-{section.key}": _plain(section.figure) for section in drawn}
+    command = next_step(rows)
+    title = html.escape(f"{rows.name} · posesearch report")
+    image = base64.b64encode(png).decode() if png else ""
+    fallback = f'<img alt="Pareto front" src="data:image/png;base64,{image}">' if image else ""
+    curve_html = f'<div class="pair">{"".join(map(_section_html, pair))}</div>' if pair else ""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<style>{style_sheet()}</style>
+</head>
+<body>
+<main>
+<header>
+<h1>{html.escape(rows.name)}</h1>
+<p class="lead">{html.escape(_lead(rows))}</p>
+{_cards(rows)}
+</header>
+<noscript><p>The figures need scripts; the tables do not.</p>{fallback}</noscript>
+{"".join(map(_section_html, sections))}
+{curve_html}
+{_list_section("limits", "What was not measured", caveats(rows, front_info(rows)))}
+<section id="next" class="next"><h2>What to do next</h2><p>{html.escape(command[0])}</p><code>{html.escape(command[1])}</code></section>
+{_facts(rows)}
+</main>
+<script type="application/json" id="figures">{script_json(figures)}</script>
+<script type="application/json" id="dark">{script_json(DARK)}</script>
+<script>{get_plotlyjs()}</script>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"""
+
+
+def _sections(rows: RunRows) -> list[Section]:
+    sections = []
+    front = front_info(rows)
+    if front is not None:
+        sections.append(
+            Section(
+                key="front",
+                title="Pareto front: accuracy against latency",
+                takeaway=front_takeaway(rows),
+                detail=against_references(rows),
+                figure=front_plot(front),
+                note=" ".join(
+                    (
+                        f"Supernet AP: {front.conditions}." if front.conditions else "",
+                        f"Latency: {front.where}; bars are the interval of the median.",
+                    )
+                ),
+            )
+        )
+    front_rows = front_table(rows)
+    if front_rows:
+        sections.append(
+            Section(
+                key="picks",
+                title="Picks and front",
+                takeaway=f"{len(rows.front)} architectures that no other one beats, fastest first.",
+                body=_table_html(FRONT_COLUMNS, front_rows),
+                note="The latency is the median with its interval in brackets. AP is that of the supernet on the search split.",
+            )
+        )
+    promised = promises.promises_info(rows)
+    if promised:
+        sections.append(
+            Section(
+                key="models",
+                title="Models: supernet against retrained",
+                takeaway=promises.promises_takeaway(promised),
+                figure=promises.promises_plot(promised),
+                body=_table_html(MODEL_COLUMNS, model_table(rows)),
+                note="; ".join(model_conditions(rows)) + ". PCK is that of the last evaluation in the row.",
+            )
+        )
+    told = history.history_info(rows)
+    if told:
+        sections.append(
+            Section(
+                key="history",
+                title="Search history",
+                takeaway=history.history_takeaway(told, len(rows.points)),
+                figure=history.history_plot(told),
+            )
+        )
+    if rows.points:
+        sections.append(_choices_section(rows))
+    shares = breakdown.breakdown_info(rows)
+    if shares:
+        sections.append(
+            Section(
+                key="breakdown",
+                title="Where the work goes",
+                takeaway=breakdown.breakdown_takeaway(shares),
+                figure=breakdown.breakdown_plot(shares),
+                note="Computed costs, not measured latency. With one image on a GPU the number of operators often "
+                "limits the speed, on a CPU the MACs.",
+            )
+        )
+    return sections
+
+
+def _choices_section(rows: RunRows) -> Section:
+    table = choices.choices_info(rows)
+    title = "Which choices matter"
+    if not table.rows:
+        return Section(
+            key="choices", title=title, takeaway=choices.too_few_text(choices.evaluated_count(rows))
+        )
+    return Section(
+        key="choices",
+        title=title,
+        takeaway=choices.choices_takeaway(table),
+        figure=choices.choices_plot(table),
+        note="Held-out shares of a ridge regression on single choices, over the architectures this search visited; "
+        "interactions and noise are the rest. Left of the dotted line an AP share may be chance.",
+    )
+
+
+def _curve_sections(rows: RunRows) -> list[Section]:
+    sections = []
+    for title, phase, measure in _CURVES:
+        lines = curves.curves_info(rows, phase, measure)
+        if lines:
+            sections.append(
+                Section(
+                    key=f"{phase}-{measure.lower()}",
+                    title=title,
+                    takeaway=curves.curves_takeaway(lines, measure),
+                    figure=curves.curves_plot(lines, measure),
+                )
+            )
+    return sections
+
+
+def _lead(rows: RunRows) -> str:
+    if not rows.points:
+        return next_step(rows)[0].split(". ")[0].rstrip(":.") + "."
+    told = [f"{len(rows.points):,} asks, {choices.evaluated_count(rows):,} architectures evaluated"]
+    if rows.front:
+        told.append(f"{len(rows.front)} on the front")
+    if rows.budget:
+        told.append(f"budget {budget_text(rows.budget.latency_ms)} ({rows.budget.percentile})")
+    if not rows.finished:
+        told.append("search not finished")
+    return ", ".join(told) + "."
+
+
+def _cards(rows: RunRows) -> str:
+    cards = []
+    for point in rows.front:
+        names = rows.pick_names(point.arch_id)
+        if names:
+            cards.append(
+                f'<a class="card" href="#arch-{html.escape(point.arch_id, quote=True)}">'
+                f'<span class="name">{html.escape(listed_words(names))}</span>'
+                f"<b>{ap_text(point.ap)} AP</b>"
+                f"{ms_text(point.latency.p50_ms if point.latency else None)} · {fps_text(point.latency)} images/s"
+                f"<small>{count_text(point.params)} params · {html.escape(point.code)}</small></a>"
+            )
+    return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
+
+
+def _section_html(section: Section) -> str:
+    takeaway = html.escape(section.takeaway)
+    height = section.figure.layout.height if section.figure is not None else 0
+    figure = (
+        f'<div class="figure" id="figure-{section.key}" role="img" aria-label="{html.escape(section.title)}: {takeaway}" '
+        f'style="min-height:{height}px"></div>'
+        if section.figure is not None
+        else ""
+    )
+    detail = f"<p>{html.escape(section.detail)}</p>" if section.detail else ""
+    note = f'<p class="note">{html.escape(section.note)}</p>' if section.note else ""
+    return (
+        f'<section id="{section.key}"><h2>{html.escape(section.title)}</h2><p class="takeaway">{takeaway}</p>'
+        f"{detail}{figure}{section.body}{note}</section>"
+    )
+
+
+def _table_html(columns: Sequence[str], table: Sequence[TableRow]) -> str:
+    kinds = [' class="text"' if column in _TEXT_COLUMNS else "" for column in columns]
+    head = "".join(
+        f'<th scope="col"{kind}>{html.escape(column)}</th>'
+        for column, kind in zip(columns, kinds, strict=True)
+    )
+    lines = []
+    for row in table:
+        cells = "".join(
+            f"<td{kind}>{_cell_html(column, cell)}</td>"
+            for column, kind, cell in zip(columns, kinds, row.cells, strict=True)
+        )
+        lines.append(f'<tr id="{html.escape(row.key)}" class="{row.mark}">{cells}</tr>')
+    return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _cell_html(column: str, cell: str) -> str:
+    text = html.escape(cell)
+    return f"<code>{text}</code>" if column == CODE_COLUMN else text
+
+
+def _list_section(key: str, title: str, sentences: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+    return f'<section id="{key}"><h2>{title}</h2><ul>{items}</ul></section>' if items else ""
+
+
+def _facts(rows: RunRows) -> str:
+    items = "".join(
+        f"<dt>{html.escape(label)}</dt><dd>{html.escape(text)}</dd>" for label, text in rows.facts
+    )
+    return f'<section id="facts"><h2>How this run was made</h2><dl>{items}</dl></section>' if items else ""
+
+
+def _plain(figure: Any) -> Any:
+    return json.loads(figure.to_json())

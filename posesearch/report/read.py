@@ -1,0 +1,253 @@
+"""Reading a run folder into `RunRows`: tolerant of stages that have not run, strict about broken files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from posesearch.errors import DataError
+from posesearch.files import read_json, read_jsonl
+from posesearch.report.fields import integer, mapping, number, rows_of, text
+from posesearch.report.rows import Accuracy, Budget, CurvePoint, Latency, Model, Part, Point, RunRows
+from posesearch.spaces.space import GENE_KINDS
+
+PICK_ORDER = ("fastest", "knee", "best")
+LOSS_SERIES = ("largest", "smallest", "random")
+
+
+def read_run(run_folder: Path) -> RunRows:
+    """Returns the rows of a run.
+
+    Raises:
+        DataError: The folder holds no run, or one of its files is broken; the message names file and key.
+    """
+    manifest_file = run_folder / "run.json"
+    if not manifest_file.is_file():
+        raise DataError(
+            f"{run_folder} is not a run folder: it has no run.json. "
+            "Give the folder that `posesearch supernet-train` made, or start one with that command."
+        )
+    manifest = mapping(read_json(manifest_file, "run manifest"), str(manifest_file))
+    result_file = run_folder / "search" / "result.json"
+    result = (
+        mapping(read_json(result_file, "search result"), str(result_file)) if result_file.is_file() else {}
+    )
+    points = read_points(run_folder / "search" / "candidates.jsonl", result.get("study"))
+    front = tuple(point_of(row, str(result_file)) for row in rows_of(result, "front", str(result_file)))
+    if not result:
+        front = provisional_front(points)
+    picks = mapping(result.get("picks") or {}, f"{result_file}: picks")
+    fastest = result.get("fastest")
+    return RunRows(
+        name=str(manifest.get("name") or run_folder.name),
+        facts=tuple(facts_of(manifest, result)),
+        points=points,
+        front=tuple(sorted(front, key=lambda point: point.latency.p50_ms if point.latency else 0.0)),
+        picks=tuple((pick, str(picks[pick])) for pick in PICK_ORDER if picks.get(pick)),
+        references=tuple(
+            point_of(row, str(result_file)) for row in rows_of(result, "references", str(result_file))
+        ),
+        models=tuple(read_models(run_folder / "models")),
+        curves=tuple(read_curves(run_folder)),
+        budget=budget_of(result.get("budget"), f"{result_file}: budget"),
+        finished=bool(result),
+        supernet_done=(run_folder / "supernet" / "supernet.safetensors").is_file(),
+        fastest=point_of(fastest, f"{result_file}: fastest") if fastest else None,
+        search_accuracy=_search_accuracy(run_folder / "search" / "evaluations.jsonl"),
+    )
+
+
+def read_points(file: Path, study: Any) -> tuple[Point, ...]:
+    """Returns the asks of one study in order; of the latest one when `study` is None."""
+    rows = read_jsonl(file)
+    if rows and study is None:
+        study = rows[-1].get("study")
+    return tuple(
+        point_of(row, f"{file}, line {line}") for line, row in enumerate(rows, 1) if row.get("study") == study
+    )
+
+
+def point_of(row: Any, where: str) -> Point:
+    """Returns one candidate row as a `Point`; a confirmed latency stands in for the first one."""
+    row = mapping(row, where)
+    cost = mapping(row.get("cost") or {}, f"{where}: cost")
+    confirmed = latency_of(row.get("confirmed"), f"{where}: confirmed")
+    return Point(
+        arch_id=text(row, "arch_id"),
+        code=text(row, "code"),
+        ap=number(row, "AP", where),
+        latency=confirmed or latency_of(row.get("latency"), f"{where}: latency"),
+        feasible=bool(row.get("feasible")),
+        params=integer(cost, "params", where),
+        macs=integer(cost, "macs", where),
+        parts=parts_of(cost, where),
+        genes=genes_of(row.get("arch"), f"{where}: arch"),
+        trial=integer(row, "trial", where),
+        origin=text(row, "origin"),
+        name=text(row, "reference"),
+        confirmed=confirmed is not None,
+    )
+
+
+def latency_of(plain: Any, where: str) -> Latency | None:
+    """Returns a measured latency; None where there is none or only a prediction, which is another thing."""
+    if not plain:
+        return None
+    plain = mapping(plain, where)
+    median = number(plain, "p50_ms", where)
+    if plain.get("kind") != "measured" or median is None or median <= 0:
+        return None
+    threads = plain.get("threads")
+    words = [text(plain, key) for key in ("runtime", "precision", "device")]
+    words.append(f"{threads} thread{'s' if threads != 1 else ''}" if threads else "")
+    words.append(f"batch {plain['batch']}" if plain.get("batch") else "")
+    return Latency(
+        p50_ms=median,
+        p90_ms=number(plain, "p90_ms", where),
+        ci_low_ms=number(plain, "ci_low_ms", where),
+        ci_high_ms=number(plain, "ci_high_ms", where),
+        where=", ".join(word for word in words if word),
+        noisy=plain.get("noise") == "noisy",
+    )
+
+
+def accuracy_of(plain: Any, where: str) -> Accuracy | None:
+    """Returns an evaluation; None where it has not been made."""
+    if not plain:
+        return None
+    plain = mapping(plain, where)
+    ap = number(plain, "AP", where)
+    if ap is None:
+        return None
+    size = plain.get("input_size")
+    return Accuracy(
+        ap=ap,
+        ap50=number(plain, "AP50", where),
+        pck=number(plain, "PCK", where),
+        boxes=text(plain, "boxes"),
+        flip=plain.get("flip"),
+        split=text(plain, "split"),
+        persons=integer(plain, "persons", where),
+        input_size=(int(size[0]), int(size[1])) if size else None,
+    )
+
+
+def parts_of(cost: Mapping[str, Any], where: str) -> tuple[Part, ...]:
+    """Returns stem, stages and head with their counted cost, in the order the image meets them."""
+    stages = rows_of(cost, "stages", where)
+    named = [("stem", cost.get("stem")), *((f"stage{i}", stage) for i, stage in enumerate(stages))]
+    return tuple(
+        Part(
+            name=name,
+            macs=integer(part, "macs", where) or 0,
+            operators=integer(part, "operators", where) or 0,
+        )
+        for name, part in [*named, ("head", cost.get("head"))]
+        if part
+    )
+
+
+def genes_of(arch: Any, where: str) -> tuple[tuple[str, int], ...]:
+    """Returns each decision of an architecture, named as the space names it."""
+    if not arch:
+        return ()
+    stages = rows_of(mapping(arch, where), "stages", where)
+    return tuple(
+        (f"stage{index}.{kind}", int(stage[kind]))
+        for index, stage in enumerate(stages)
+        for kind in GENE_KINDS
+        if kind in stage
+    )
+
+
+def provisional_front(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Returns the points within budget that no other one beats, for a search that has not finished."""
+    known = {p.arch_id: p for p in points if p.feasible and p.ap is not None and p.latency is not None}
+    front: list[Point] = []
+    for point in sorted(known.values(), key=lambda p: (p.latency.p50_ms if p.latency else 0, -(p.ap or 0))):
+        if not front or (point.ap or 0) > (front[-1].ap or 0):
+            front.append(point)
+    return tuple(front)
+
+
+def budget_of(plain: Any, where: str) -> Budget | None:
+    """Returns the budget of the search."""
+    if not plain:
+        return None
+    plain = mapping(plain, where)
+    limit = number(plain, "latency_ms", where)
+    if limit is None:
+        return None
+    percentile, runtime, precision = (text(plain, key) for key in ("percentile", "runtime", "precision"))
+    return Budget(latency_ms=limit, percentile=percentile or "p50", runtime=runtime, precision=precision)
+
+
+def read_models(folder: Path) -> Iterable[Model]:
+    """Yields the extracted models by name."""
+    for file in sorted(folder.glob("*.json")):
+        where = str(file)
+        plain = mapping(read_json(file, "model record"), where)
+        cost = mapping(plain.get("cost") or {}, f"{where}: cost")
+        yield Model(
+            name=text(plain, "name") or file.stem,
+            pick=text(plain, "pick"),
+            code=text(plain, "code"),
+            params=integer(cost, "params", where),
+            macs=integer(cost, "macs", where),
+            supernet=accuracy_of(plain.get("supernet"), f"{where}: supernet"),
+            extracted=accuracy_of(plain.get("extracted"), f"{where}: extracted"),
+            retrained=accuracy_of(plain.get("retrained"), f"{where}: retrained"),
+            latency=latency_of(plain.get("latency"), f"{where}: latency"),
+        )
+
+
+def read_curves(run_folder: Path) -> Iterable[CurvePoint]:
+    """Yields the training curves of the supernet, then of each retrained model."""
+    files = [("supernet", run_folder / "supernet" / "metrics.jsonl")]
+    files += [(file.parent.name, file) for file in sorted((run_folder / "models").glob("*/metrics.jsonl"))]
+    for phase, file in files:
+        for line, row in enumerate(read_jsonl(file), 1):
+            where = f"{file}, line {line}"
+            epoch = number(row, "epoch", where)
+            if epoch is None:
+                continue
+            if "evaluated" in row:
+                accuracy = accuracy_of(row.get("evaluation"), where)
+                series = text(row, "evaluated") if phase == "supernet" else phase
+                if accuracy is not None:
+                    yield CurvePoint(phase=phase, measure="AP", series=series, epoch=epoch, value=accuracy.ap)
+                continue
+            kinds = [kind for kind in LOSS_SERIES if kind in row] if phase == "supernet" else []
+            for key, series in [(kind, kind) for kind in kinds] or [("loss", phase)]:
+                value = number(row, key, where)
+                if value is not None:
+                    yield CurvePoint(phase=phase, measure="loss", series=series, epoch=epoch, value=value)
+
+
+def facts_of(manifest: Mapping[str, Any], result: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Yields what is needed to judge or repeat the run, as (label, text)."""
+    space, data = manifest.get("space") or {}, manifest.get("data") or {}
+    recipe, split = manifest.get("recipe") or {}, manifest.get("search_split") or {}
+    versions = manifest.get("versions") or {}
+    named = (
+        ("Command", manifest.get("command")),
+        ("Created", manifest.get("created")),
+        ("Search space", f"{space.get('name', '')} ({manifest.get('space_id', '')})" if space else None),
+        ("Data", ", ".join(f"{key} {value}" for key, value in data.items() if value)),
+        ("Search split", f"{split['persons']:,} persons cut from train" if split.get("persons") else None),
+        ("Recipe", f"{recipe.get('name', '')}, {recipe.get('epochs', '?')} epochs" if recipe else None),
+        ("Seed", manifest.get("seed")),
+        ("Trained on", manifest.get("device")),
+        ("Sampler", result.get("sampler")),
+        ("Versions", ", ".join(f"{key} {value}" for key, value in versions.items())),
+    )
+    for label, value in named:
+        if value not in (None, ""):
+            words = value if not isinstance(value, (list, tuple)) else " ".join(str(word) for word in value)
+            yield label, str(words)
+
+
+def _search_accuracy(file: Path) -> Accuracy | None:
+    rows = read_jsonl(file)
+    return accuracy_of(rows[-1].get("evaluation"), f"{file}, line {len(rows)}") if rows else None

@@ -1,0 +1,187 @@
+"""The typed rows everything in the report is drawn from: one value for each thing a run folder can hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Latency:
+    """One measured latency.
+
+    Attributes:
+        p50_ms: Median over rounds, milliseconds for one image.
+        p90_ms: 90th percentile, milliseconds.
+        ci_low_ms: Lower end of the interval around the median.
+        ci_high_ms: Upper end of that interval.
+        fps: Images a second, 1000 / p50_ms.
+        where: Runtime, precision, device and threads in one phrase.
+        noisy: The machine was busy during the measurement.
+    """
+
+    p50_ms: float
+    p90_ms: float | None = None
+    ci_low_ms: float | None = None
+    ci_high_ms: float | None = None
+    where: str = ""
+    noisy: bool = False
+
+    @property
+    def fps(self) -> float:
+        """Images a second at the median."""
+        return 1000.0 / self.p50_ms
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """The counted cost of one part of a network: the stem, one stage or the head."""
+
+    name: str
+    macs: int
+    operators: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One architecture that was asked for, with what is known about it.
+
+    Attributes:
+        trial: Number of the ask, in order; None for references.
+        ap: Supernet AP on the search split; None when it was not evaluated (over budget).
+        feasible: Within the latency budget.
+        origin: Who asked: the sampler, or a fixed start point.
+        name: Preset name of a reference, else empty.
+        confirmed: The latency was measured again in a fresh process.
+        genes: Each decision and its value, in the order of the space.
+    """
+
+    arch_id: str
+    code: str
+    ap: float | None
+    latency: Latency | None
+    feasible: bool
+    params: int | None = None
+    macs: int | None = None
+    parts: tuple[Part, ...] = ()
+    genes: tuple[tuple[str, int], ...] = ()
+    trial: int | None = None
+    origin: str = ""
+    name: str = ""
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accuracy:
+    """One evaluation, with everything an AP must be labelled by.
+
+    Attributes:
+        ap: OKS average precision, 0 to 1.
+        pck: PCK@0.2 of the torso, 0 to 1.
+        boxes: "gt" or the name of the detector file.
+        flip: Flip test on.
+        split: Which persons.
+        persons: How many.
+        input_size: (height, width) in pixels.
+    """
+
+    ap: float
+    ap50: float | None = None
+    pck: float | None = None
+    boxes: str = ""
+    flip: bool | None = None
+    split: str = ""
+    persons: int | None = None
+    input_size: tuple[int, int] | None = None
+
+    @property
+    def conditions(self) -> str:
+        """Split, persons, boxes, flip test and input size in one phrase."""
+        words = [self.split and f"{self.split} split"]
+        words.append("" if self.persons is None else f"{self.persons:,} persons")
+        words.append({"": "", "gt": "ground-truth boxes"}.get(self.boxes, f"boxes from {self.boxes}"))
+        words.append("" if self.flip is None else f"flip test {'on' if self.flip else 'off'}")
+        words.append("" if self.input_size is None else f"{self.input_size[0]}x{self.input_size[1]}")
+        return ", ".join(word for word in words if word)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """One extracted model: what the supernet promised and what it became.
+
+    Attributes:
+        supernet: AP with supernet weights, on the search split.
+        extracted: AP of the extracted weights on the validation set, before retraining.
+        retrained: AP after retraining, on the validation set.
+    """
+
+    name: str
+    pick: str
+    code: str
+    params: int | None
+    macs: int | None
+    supernet: Accuracy | None
+    extracted: Accuracy | None
+    retrained: Accuracy | None
+    latency: Latency | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurvePoint:
+    """One value of a training curve.
+
+    Attributes:
+        phase: "supernet", or the name of the retrained model.
+        measure: "loss" or "AP".
+        series: Which line: the kind of subnet, or the model.
+        epoch: Epochs done.
+    """
+
+    phase: str
+    measure: Literal["loss", "AP"]
+    series: str
+    epoch: float
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """The latency asked for; `percentile` is "p50" or "p90"."""
+
+    latency_ms: float
+    percentile: str = "p50"
+    runtime: str = ""
+    precision: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRows:
+    """Everything the report knows about a run; what has not run yet is empty or None.
+
+    Attributes:
+        facts: (label, text) pairs about how the run was made.
+        points: Every ask of the latest study, in order.
+        front: The Pareto front, fastest first.
+        picks: (pick, arch_id) pairs: fastest, knee, best.
+        finished: The search wrote its result; otherwise `front` is provisional and unconfirmed.
+        fastest: The fastest architecture measured, told when nothing meets the budget.
+        search_accuracy: Conditions of the supernet APs; its `ap` is of no meaning here.
+    """
+
+    name: str
+    facts: tuple[tuple[str, str], ...] = ()
+    points: tuple[Point, ...] = ()
+    front: tuple[Point, ...] = ()
+    picks: tuple[tuple[str, str], ...] = ()
+    references: tuple[Point, ...] = ()
+    models: tuple[Model, ...] = ()
+    curves: tuple[CurvePoint, ...] = ()
+    budget: Budget | None = None
+    finished: bool = False
+    supernet_done: bool = False
+    fastest: Point | None = None
+    search_accuracy: Accuracy | None = None
+
+    def pick_names(self, arch_id: str) -> tuple[str, ...]:
+        """Returns the picks that this architecture is, e.g. ("knee", "best")."""
+        return tuple(pick for pick, chosen in self.picks if chosen == arch_id)

@@ -1,0 +1,133 @@
+"""The tables of the report as rows of text: the front with its references, and the extracted models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from posesearch.report.rows import Model, Point, RunRows
+from posesearch.report.words import (
+    NONE,
+    ap_text,
+    count_text,
+    fps_text,
+    interval_text,
+    listed_words,
+    significant,
+)
+
+FRONT_COLUMNS = (
+    "#",
+    "pick",
+    "AP",
+    "latency p50 (ms)",
+    "p90 (ms)",
+    "images/s",
+    "params",
+    "MACs",
+    "architecture",
+)
+MODEL_COLUMNS = (
+    "model",
+    "supernet AP",
+    "extracted AP",
+    "retrained AP",
+    "PCK@0.2",
+    "latency p50 (ms)",
+    "images/s",
+    "params",
+    "architecture",
+)
+CODE_COLUMN = "architecture"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableRow:
+    """One line: `key` is unique and stands in the page as its anchor; `mark` is "pick", "reference" or empty."""
+
+    key: str
+    cells: tuple[str, ...]
+    mark: str = ""
+
+
+def front_table(rows: RunRows) -> tuple[TableRow, ...]:
+    """Returns the front, fastest first, then the references; cells in the order of `FRONT_COLUMNS`."""
+    table = []
+    for rank, point in enumerate(rows.front, 1):
+        picks = rows.pick_names(point.arch_id)
+        table.append(
+            TableRow(
+                key=f"arch-{point.arch_id}",
+                cells=(str(rank), listed_words(picks) if picks else "", *_point_cells(point)),
+                mark="pick" if picks else "",
+            )
+        )
+    for point in rows.references:
+        table.append(
+            TableRow(
+                key=f"reference-{point.name}",
+                cells=(NONE, point.name, *_point_cells(point)),
+                mark="reference",
+            )
+        )
+    return tuple(table)
+
+
+def model_table(rows: RunRows) -> tuple[TableRow, ...]:
+    """Returns the extracted models; cells in the order of `MODEL_COLUMNS`."""
+    return tuple(
+        TableRow(key=f"model-{model.name}", cells=_model_cells(model), mark="pick" if model.retrained else "")
+        for model in rows.models
+    )
+
+
+def model_conditions(rows: RunRows) -> tuple[str, ...]:
+    """Returns under which conditions each column of APs holds, one sentence a column."""
+    told = []
+    for column, pick in (
+        ("supernet AP", lambda model: model.supernet),
+        ("extracted AP", lambda model: model.extracted),
+        ("retrained AP", lambda model: model.retrained),
+    ):
+        conditions = dict.fromkeys(
+            accuracy.conditions for model in rows.models if (accuracy := pick(model)) is not None
+        )
+        if conditions:
+            told.append(f"{column}: {' / '.join(conditions)}")
+    return tuple(told)
+
+
+def _point_cells(point: Point) -> tuple[str, ...]:
+    latency = point.latency
+    return (
+        ap_text(point.ap),
+        _latency_cell(point),
+        NONE if latency is None or latency.p90_ms is None else significant(latency.p90_ms),
+        fps_text(latency),
+        count_text(point.params),
+        count_text(point.macs),
+        point.code,
+    )
+
+
+def _latency_cell(row: Point | Model) -> str:
+    if row.latency is None:
+        return NONE
+    interval = interval_text(row.latency)
+    noisy = " noisy" if row.latency.noisy else ""
+    return f"{significant(row.latency.p50_ms)}{f' [{interval}]' if interval else ''}{noisy}"
+
+
+def _model_cells(model: Model) -> tuple[str, ...]:
+    last = model.retrained or model.extracted or model.supernet
+    return (
+        f"{model.name} ({model.pick})" if model.pick and model.pick != model.name else model.name,
+        *(
+            ap_text(accuracy.ap if accuracy else None)
+            for accuracy in (model.supernet, model.extracted, model.retrained)
+        ),
+        ap_text(last.pck if last else None),
+        _latency_cell(model),
+        fps_text(model.latency),
+        count_text(model.params),
+        model.code,
+    )

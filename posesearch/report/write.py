@@ -1,0 +1,56 @@
+"""Writing the report of a run: `report.html`, `front.png` and `front.csv`, each whole or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from posesearch.files import write_bytes_atomic, write_text_atomic
+from posesearch.report.caveats import next_step
+from posesearch.report.front_csv import front_csv
+from posesearch.report.front_info import front_info, front_takeaway
+from posesearch.report.page import render_page
+from posesearch.report.png import front_png
+from posesearch.report.read import read_run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportFiles:
+    """What was written.
+
+    Attributes:
+        html: The page.
+        png: The front; None when nothing has been searched.
+        csv: The front as a table; None when it is empty.
+        summary: The front's takeaway in one sentence, or what to run next.
+    """
+
+    html: Path
+    png: Path | None
+    csv: Path | None
+    summary: str
+
+
+def write_report(run_folder: Path) -> ReportFiles:
+    """Writes the report of a run into its folder, from whatever has run so far.
+
+    Raises:
+        DataError: The folder holds no run, or one of its files is broken.
+        EnvironmentFault: A file cannot be written.
+    """
+    rows = read_run(run_folder)
+    info = front_info(rows)
+    html_file, png_file, csv_file = (run_folder / name for name in ("report.html", "front.png", "front.csv"))
+    png = front_png(info, f"{rows.name}: accuracy against latency") if info is not None else None
+    if png is not None:
+        write_bytes_atomic(png_file, png)
+    tabled = bool(rows.front or rows.references)
+    if tabled:
+        write_text_atomic(csv_file, front_csv(rows))
+    write_text_atomic(html_file, render_page(rows, png))
+    return ReportFiles(
+        html=html_file,
+        png=png_file if png is not None else None,
+        csv=csv_file if tabled else None,
+        summary=front_takeaway(rows) if info is not None else " ".join(next_step(rows)),
+    )

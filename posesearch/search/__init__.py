@@ -1,0 +1,1 @@
+"""Search: Optuna proposes, latency is measured before accuracy, the front is confirmed in fresh processes."""

@@ -1,0 +1,143 @@
+"""One proposal of a search: what was asked, what it costs, how fast it is, and how accurate if that was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from posesearch.errors import DataError
+from posesearch.latency.types import LatencyBudget, Measured, measured_from_plain
+from posesearch.spaces.arch import Architecture
+
+
+class CostLike(Protocol):
+    """The figures of `models.cost.Cost` that the search reads."""
+
+    @property
+    def params(self) -> int:
+        """Learned numbers."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+
+    @property
+    def operators(self) -> int:
+        """Operators that launch work."""
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes that all operators write."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready values."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A finished ask.
+
+    Attributes:
+        trial: Number of the Optuna trial.
+        arch: The architecture.
+        cost: `Cost.to_plain()` of it.
+        latency: Its measured latency.
+        feasible: Whether the latency is within the budget of the study.
+        ap: AP on the search split, 0 to 1; None when it was over budget and never evaluated.
+        origin: "smallest", "largest", "reference: NAME", "start" (spread over the latencies), "sampler" or
+            "nearby" (beside a proposal that was over budget or known).
+        study: Name of the Optuna study.
+        repeated: The architecture had been asked before; the answer came from memory.
+    """
+
+    trial: int
+    arch: Architecture
+    cost: Mapping[str, Any]
+    latency: Measured
+    feasible: bool
+    ap: float | None
+    origin: str
+    study: str
+    repeated: bool = False
+
+    def to_row(self) -> dict[str, Any]:
+        """Returns the line of `candidates.jsonl`."""
+        return {
+            "trial": self.trial,
+            "arch_id": self.arch.id,
+            "code": self.arch.code,
+            "arch": self.arch.to_plain(),
+            "cost": dict(self.cost),
+            "latency": self.latency.to_plain(),
+            "feasible": self.feasible,
+            "AP": self.ap,
+            "origin": self.origin,
+            "repeated": self.repeated,
+            "study": self.study,
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], source: str) -> Candidate:
+        """Rebuilds the value `to_row` gave.
+
+        Raises:
+            DataError: A key is missing or does not fit.
+        """
+        try:
+            return cls(
+                trial=int(row["trial"]),
+                arch=Architecture.from_plain(row["arch"], source),
+                cost=row["cost"],
+                latency=measured_from_plain(row["latency"], source),
+                feasible=bool(row["feasible"]),
+                ap=None if row["AP"] is None else float(row["AP"]),
+                origin=str(row["origin"]),
+                study=str(row["study"]),
+                repeated=bool(row.get("repeated", False)),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{source}: a candidate's row is damaged ({type(error).__name__}: {error}). "
+                "Delete the search folder of the run and search again."
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrontMember:
+    """A candidate whose latency was measured once more, in fresh processes where that was asked.
+
+    Attributes:
+        candidate: The candidate.
+        confirmed: The latency its rank and every claim rest on.
+    """
+
+    candidate: Candidate
+    confirmed: Measured
+
+    @property
+    def ap(self) -> float:
+        """AP on the search split."""
+        assert self.candidate.ap is not None
+        return self.candidate.ap
+
+    def to_row(self, budget: LatencyBudget) -> dict[str, Any]:
+        """Returns the row of `result.json`: the candidate, `confirmed`, `confirmed_also` and `verdict`."""
+        return {
+            **self.candidate.to_row(),
+            "confirmed": self.confirmed.to_plain(),
+            "confirmed_also": {},
+            "verdict": budget.verdict(self.confirmed),
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], source: str) -> FrontMember:
+        """Rebuilds the value `to_row` gave.
+
+        Raises:
+            DataError: A key is missing or does not fit.
+        """
+        return cls(
+            candidate=Candidate.from_row(row, source),
+            confirmed=measured_from_plain(row.get("confirmed"), source),
+        )

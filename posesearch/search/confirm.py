@@ -1,0 +1,97 @@
+"""Measuring the front once more and ranking it again: what a search selects by a noisy figure, that figure flatters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from posesearch.latency.types import LatencyBudget, Measured
+from posesearch.search.candidate import Candidate, FrontMember
+from posesearch.search.front import pareto_front
+from posesearch.spaces.arch import Architecture
+
+Confirm = Callable[[Sequence[Architecture]], Mapping[str, Measured]]
+"""Measures architectures for a claim (in fresh processes) and gives the latencies by `Architecture.id`."""
+
+ROUNDS = 3
+"""After each round the front may hold members not confirmed yet; in the last one, these are left out."""
+
+
+def confirm_front(
+    candidates: Sequence[Candidate],
+    budget: LatencyBudget,
+    confirm: Confirm | None,
+    extra: Sequence[Candidate] = (),
+) -> tuple[tuple[FrontMember, ...], tuple[FrontMember, ...], dict[str, Measured]]:
+    """Ranks candidates by confirmed latency.
+
+    The front of the search's own figures is confirmed; members over budget leave it, and the front of what remains is
+    formed again. A candidate not confirmed yet takes part with its own figure times the usual ratio between
+    confirmed and own, since processes differ by a common factor.
+
+    Args:
+        candidates: Evaluated candidates within the budget, each architecture once.
+        budget: The budget.
+        confirm: Measures again; None takes the search's figures as they are.
+        extra: Candidates to measure in the same processes for comparison; they do not enter the front.
+
+    Returns:
+        The front, fastest first; the members found over budget; and all confirmed latencies by architecture id.
+    """
+    if confirm is None:
+        own = {c.arch.id: c.latency for c in (*candidates, *extra)}
+        return _front(candidates, own, budget), (), own
+    confirmed: dict[str, Measured] = {}
+    for _ in range(ROUNDS):
+        front = pareto_front(
+            [c for c in candidates if _within(c, confirmed, budget)],
+            _point(confirmed, _usual_ratio(candidates, confirmed, budget), budget),
+        )
+        wanted = [c.arch for c in (*front, *extra) if c.arch.id not in confirmed]
+        if not wanted:
+            break
+        confirmed.update(confirm(wanted))
+    known = [c for c in candidates if c.arch.id in confirmed]
+    rejected = tuple(
+        FrontMember(candidate=c, confirmed=confirmed[c.arch.id])
+        for c in known
+        if not budget.allows(confirmed[c.arch.id])
+    )
+    return _front(known, confirmed, budget), rejected, confirmed
+
+
+def _front(
+    candidates: Sequence[Candidate], confirmed: Mapping[str, Measured], budget: LatencyBudget
+) -> tuple[FrontMember, ...]:
+    members = [FrontMember(candidate=c, confirmed=confirmed[c.arch.id]) for c in candidates]
+    inside = [m for m in members if budget.allows(m.confirmed)]
+    return pareto_front(inside, lambda m: (m.ap, m.confirmed.at(budget.percentile)))
+
+
+def _within(candidate: Candidate, confirmed: Mapping[str, Measured], budget: LatencyBudget) -> bool:
+    latency = confirmed.get(candidate.arch.id)
+    return latency is None or budget.allows(latency)
+
+
+def _usual_ratio(
+    candidates: Sequence[Candidate], confirmed: Mapping[str, Measured], budget: LatencyBudget
+) -> float:
+    ratios = [
+        confirmed[c.arch.id].at(budget.percentile) / c.latency.at(budget.percentile)
+        for c in candidates
+        if c.arch.id in confirmed
+    ]
+    return float(np.median(ratios)) if ratios else 1.0
+
+
+def _point(
+    confirmed: Mapping[str, Measured], ratio: float, budget: LatencyBudget
+) -> Callable[[Candidate], tuple[float, float]]:
+    def point(candidate: Candidate) -> tuple[float, float]:
+        assert candidate.ap is not None
+        latency = confirmed.get(candidate.arch.id)
+        own_ms = candidate.latency.at(budget.percentile) * ratio
+        return candidate.ap, latency.at(budget.percentile) if latency is not None else own_ms
+
+    return point

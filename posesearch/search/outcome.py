@@ -1,0 +1,143 @@
+"""What a search found, as a value and as `result.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from posesearch.config import parse_stored
+from posesearch.errors import DataError
+from posesearch.files import read_json, write_json_atomic
+from posesearch.latency.types import LatencyBudget, Measured, measured_from_plain
+from posesearch.search.candidate import FrontMember
+from posesearch.search.front import best, fastest, knee
+from posesearch.spaces.arch import Architecture
+
+RESULT = "result.json"
+Status = Literal["ok", "infeasible"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """A named architecture evaluated under the same conditions, whatever its latency."""
+
+    name: str
+    member: FrontMember
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchOutcome:
+    """The end of a search.
+
+    Attributes:
+        study: Name of the Optuna study.
+        budget: The budget.
+        sampler: The sampler that proposed.
+        seed: The search's seed.
+        target: Evaluations that were asked for.
+        evaluations: Evaluations that were made.
+        asks: Proposals in all, those over budget and known ones included.
+        status: "ok", or "infeasible" when nothing met the budget.
+        confirmed: Whether the front was measured again in fresh processes.
+        stopped: Why the search ended before `target`, or an empty string.
+        front: The Pareto front of AP and confirmed latency, fastest first.
+        rejected: Candidates that lay within the budget during the search and over it when confirmed.
+        references: Named architectures.
+        fastest_arch: The fastest architecture measured.
+        fastest_latency: Its latency.
+    """
+
+    study: str
+    budget: LatencyBudget
+    sampler: str
+    seed: int
+    target: int
+    evaluations: int
+    asks: int
+    status: Status
+    confirmed: bool
+    stopped: str
+    front: tuple[FrontMember, ...]
+    rejected: tuple[FrontMember, ...]
+    references: tuple[Reference, ...]
+    fastest_arch: Architecture
+    fastest_latency: Measured
+
+    @property
+    def picks(self) -> dict[str, Architecture]:
+        """`best`, `knee` and `fastest` of the front; empty when there is none."""
+        if not self.front:
+            return {}
+        points = [(m.ap, m.confirmed.at(self.budget.percentile)) for m in self.front]
+        chosen = {"best": best(points), "knee": knee(points), "fastest": fastest(points)}
+        return {name: self.front[index].candidate.arch for name, index in chosen.items()}
+
+    def to_plain(self) -> dict[str, Any]:
+        """Returns the content of `result.json`."""
+        return {
+            "study": self.study,
+            "budget": self.budget.to_plain(),
+            "sampler": self.sampler,
+            "seed": self.seed,
+            "target": self.target,
+            "evaluations": self.evaluations,
+            "asks": self.asks,
+            "status": self.status,
+            "confirmed": self.confirmed,
+            "stopped": self.stopped,
+            "front": [member.to_row(self.budget) for member in self.front],
+            "rejected": [member.to_row(self.budget) for member in self.rejected],
+            "picks": {name: arch.id for name, arch in self.picks.items()},
+            "references": [{"reference": r.name, **r.member.to_row(self.budget)} for r in self.references],
+            "fastest": {
+                "arch_id": self.fastest_arch.id,
+                "code": self.fastest_arch.code,
+                "arch": self.fastest_arch.to_plain(),
+                "latency": self.fastest_latency.to_plain(),
+            },
+        }
+
+    def write(self, folder: Path) -> None:
+        """Writes `result.json` into the search folder, all of it or nothing."""
+        write_json_atomic(folder / RESULT, self.to_plain())
+
+
+def read_outcome(folder: Path) -> SearchOutcome:
+    """Reads `result.json` of a search folder.
+
+    Raises:
+        DataError: There is none, or it is damaged.
+    """
+    path = folder / RESULT
+    plain = read_json(path, "search result")
+    try:
+        return _from_plain(plain, str(path))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"search result {path} is damaged ({type(error).__name__}: {error}). Run the search again."
+        ) from error
+
+
+def _from_plain(plain: Mapping[str, Any], source: str) -> SearchOutcome:
+    return SearchOutcome(
+        study=plain["study"],
+        budget=parse_stored(LatencyBudget, plain["budget"], source),
+        sampler=plain["sampler"],
+        seed=plain["seed"],
+        target=plain["target"],
+        evaluations=plain["evaluations"],
+        asks=plain["asks"],
+        status=plain["status"],
+        confirmed=plain["confirmed"],
+        stopped=plain["stopped"],
+        front=tuple(FrontMember.from_row(row, source) for row in plain["front"]),
+        rejected=tuple(FrontMember.from_row(row, source) for row in plain["rejected"]),
+        references=tuple(
+            Reference(name=row["reference"], member=FrontMember.from_row(row, source))
+            for row in plain["references"]
+        ),
+        fastest_arch=Architecture.from_plain(plain["fastest"]["arch"], source),
+        fastest_latency=measured_from_plain(plain["fastest"]["latency"], source),
+    )
