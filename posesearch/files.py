@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,13 +30,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+        temporary.touch(exist_ok=False)
         yield temporary
         _sync(temporary)
-        # mkstemp makes files private (0600); a result file should be as readable as any other.
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         temporary = None
         _sync(path.parent)
@@ -56,13 +53,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    # The only portable way to read the mask is to set it.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:

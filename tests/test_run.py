@@ -66,7 +66,7 @@ def test_missing_run_lists_those_that_exist(tmp_path):
 
 def test_existing_name_and_unusable_names(tmp_path):
     Run.create(tmp_path, "a", kind="supernet")
-    with pytest.raises(UsageError, match="there is a run 'a' in .* already. Choose another --run"):
+    with pytest.raises(UsageError, match=r"there is a run 'a' in .* already\. Choose another --run"):
         Run.create(tmp_path, "a", kind="supernet")
     for name in ("", "../a", "a/b", ".hidden", "a b", "x" * 101, "-rf"):
         with pytest.raises(UsageError, match="cannot name a folder"):

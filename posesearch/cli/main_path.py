@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from posesearch.cli.context import Ctx, planned
 from posesearch.cli.options import DataOptions, Overrides, Switch
 from posesearch.cli.output import Answer
 from posesearch.cli.results import candidate_grid, evaluation_lines, model_grid, plan_lines
+from posesearch.progress import format_duration
 
 Percentile = Literal["p50", "p90"]
 
@@ -30,7 +32,11 @@ def demo(*, run: str = "demo", fresh: Switch = False, ctx: Ctx) -> Answer:
     result = flow.demo(fresh=fresh, seed=ctx.seed, run=run, progress=ctx.progress)
     return Answer(
         document=result.to_plain(),
-        text=(candidate_grid("Pareto front", result.front), model_grid(result.models)),
+        text=(
+            candidate_grid(f"Pareto front within {result.budget_ms:g} ms", result.front),
+            model_grid(result.models),
+            f"done in {format_duration(result.elapsed_s)}",
+        ),
         files=tuple(map(str, result.files)),
         next_command=result.next_command,
     )
@@ -106,8 +112,8 @@ def search(
         percentile: Which measured latency must meet the budget.
         runtime: How networks are run when they are timed: eager, or cudagraph (GPU).
         precision: Number format when they are timed: fp32, or on a GPU fp16 or bf16.
-        trials: Architectures to look at.
-        sampler: Optuna sampler; auto chooses by the number of trials.
+        trials: Accuracy evaluations, 100 by default; networks over the budget are not evaluated and do not count.
+        sampler: auto (chosen by the number of trials), gp, nsga2, tpe or random.
         threads: CPU threads of a timed network.
         run: Name of the run; the newest by default.
         ctx: Global options.
@@ -130,13 +136,13 @@ def search(
     )
     document: dict[str, Any] = result.to_plain()
     if ctx.dry_run:
-        return Answer(document=document, text=plan_lines(document))
+        return Answer(document=document, text=plan_lines(result.plan))
     return Answer(
         document=document,
         text=(
             candidate_grid("Pareto front", result.front, picks=result.picks),
             candidate_grid("Reference networks, same conditions", result.references),
-            f"{result.evaluations} subnets evaluated.",
+            f"{result.evaluations} subnets evaluated. Pick by name or rank: posesearch extract --pick 1",
         ),
         next_command=result.next_command,
     )
@@ -153,7 +159,7 @@ def extract(
     """Cuts subnets out of the supernet; without --pick and --arch: T (the knee) and S (the most accurate).
 
     Args:
-        pick: best, knee, fastest or #N, the N-th of the front; may be repeated.
+        pick: best, knee, fastest, or a rank on the front (1 is the fastest); may be repeated.
         arch: A preset name or architecture code instead of a pick.
         name: Name of the model; by default T, S, or that of the pick.
         run: Name of the run; the newest by default.
@@ -164,15 +170,19 @@ def extract(
     if ctx.dry_run:
         options = {"run": run or "(newest)", "pick": list(pick) or None, "arch": arch, "name": name}
         return planned("extract", options)
-    result = flow.extract(
-        run=run, picks=pick, arch=arch, name=name, device=ctx.device, progress=ctx.progress
-    )
+    result = flow.extract(run=run, picks=pick, arch=arch, name=name, device=ctx.device, progress=ctx.progress)
     return Answer(
         document=result.to_plain(),
         text=(model_grid(result.models),),
-        files=tuple(str(model["file"]) for model in result.models),
+        files=_model_files(result.run, result.models),
         next_command=result.next_command,
     )
+
+
+def _model_files(run: str, models: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    from posesearch.flows.inputs import RUNS
+
+    return tuple(str(RUNS / run / model["file"]) for model in models)
 
 
 def report(*, run: str | None = None, ctx: Ctx) -> Answer:

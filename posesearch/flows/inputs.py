@@ -16,7 +16,7 @@ RUNS = Path("runs")
 """The folder of all runs, in the working folder."""
 
 GENERATED = RUNS / "generated-people"
-# About 1,700 people to train on and 300 to test on: seconds to draw, and enough for AP > 0.5 in CPU minutes.
+# Pictures: 1,500 people to train on and 240 to test on, seconds to draw, enough for AP > 0.5 in CPU minutes.
 GENERATED_TRAIN, GENERATED_VAL, GENERATED_SEED = 1200, 200, 0
 
 

@@ -10,7 +10,6 @@ import torch
 
 from posesearch.checkpoint import ModelInfo, read_model_file, write_model_file
 from posesearch.config import to_plain
-from posesearch.data.dataset import PoseDataset
 from posesearch.data.source import DataSource
 from posesearch.data.store import ImageStore
 from posesearch.device import resolve_device
@@ -27,7 +26,7 @@ from posesearch.supernet import Supernet, recalibrate
 from posesearch.train.calibrate import CalibrationImages
 from posesearch.train.evaluate import Evaluation, evaluate_forward
 from posesearch.train.loop import fit
-from posesearch.train.recipe import Recipe, load_recipe
+from posesearch.train.recipe import load_recipe
 from posesearch.train.tasks import SupernetTask
 
 SUPERNET_FILE = "supernet/supernet.safetensors"
@@ -141,12 +140,24 @@ def supernet_train(
     with opened.lock():
         supernet = Supernet(search_space, seed=seed)
         if init is not None:
-            start_from(supernet, init, progress)
+            start_from(supernet, init, train.skeleton, progress)
         store = ImageStore.build(train, progress=progress)
-        task = SupernetTask(supernet, chosen.supernet, chosen.loss, seed=seed)
+        size = search_space.input_size
+        calibration = CalibrationImages(
+            fit_part, store, size, persons=chosen.calibration_persons, seed=seed, device=place
+        )
+        held = EvaluationSet.prepare(held_out, size, progress, store)
+        ends = {"largest": search_space.largest(), "smallest": search_space.smallest()}
+        evaluations: dict[str, dict[str, Any]] = {}
+
+        def evaluate() -> dict[str, dict[str, Any]]:
+            for kind, arch in ends.items():
+                evaluations[kind] = evaluate_subnet(supernet, arch, calibration, held, place).to_plain()
+            return evaluations
+
         with stop_on_interrupt() as stop:
             fit(
-                task,
+                SupernetTask(supernet, chosen.supernet, chosen.loss, seed=seed),
                 fit_part,
                 store,
                 chosen.for_supernet(),
@@ -156,8 +167,17 @@ def supernet_train(
                 device=place,
                 progress=progress,
                 stop=stop,
+                evaluate=evaluate,
             )
-        evaluations = _finish(opened, supernet, fit_part, held_out, store, chosen, settings, place, progress)
+        # A run that was complete before this call has trained, and so evaluated, nothing.
+        header = supernet_header(
+            search_space,
+            name=opened.name,
+            skeleton=train.skeleton,
+            metrics=[{"subnet": kind, **values} for kind, values in (evaluations or evaluate()).items()],
+            provenance={**settings, "run": opened.name},
+        )
+        write_model_file(opened.path(SUPERNET_FILE), supernet.state_dict(), header)
     return SupernetResult(
         run=opened.name,
         folder=opened.folder,
@@ -166,39 +186,6 @@ def supernet_train(
         files=(opened.path(SUPERNET_FILE), opened.path("supernet", "metrics.jsonl")),
         next_command=f"posesearch search --run {opened.name} --latency-ms 3.5",
     )
-
-
-def _finish(
-    opened: Run,
-    supernet: Supernet,
-    fit_part: PoseDataset,
-    held_out: PoseDataset,
-    store: ImageStore,
-    recipe: Recipe,
-    settings: dict[str, Any],
-    device: torch.device,
-    progress: Progress,
-) -> dict[str, dict[str, Any]]:
-    """Evaluates both ends of the space and writes the shared weights."""
-    space = supernet.space
-    calibration = CalibrationImages(
-        fit_part, store, space.input_size, persons=recipe.calibration_persons, seed=0, device=device
-    )
-    held = EvaluationSet.prepare(held_out, space.input_size, progress, store)
-    ends = {"largest": space.largest(), "smallest": space.smallest()}
-    evaluations = {
-        kind: evaluate_subnet(supernet, arch, calibration, held, device).to_plain()
-        for kind, arch in ends.items()
-    }
-    info = supernet_header(
-        space,
-        name=opened.name,
-        skeleton=fit_part.skeleton,
-        metrics=[{"subnet": kind, **values} for kind, values in evaluations.items()],
-        provenance={**settings, "run": opened.name},
-    )
-    write_model_file(opened.path(SUPERNET_FILE), supernet.state_dict(), info)
-    return evaluations
 
 
 def evaluate_subnet(

@@ -159,8 +159,15 @@ def train(
     with home.lock():
         network = PoseModel(arch, seed=seed)
         if init is not None or (subject.file and not from_scratch):
-            start_from(network, Path(init or subject.file or ""), progress)
+            start_from(network, Path(init or subject.file or ""), train_set.skeleton, progress)
         store = ImageStore.build(train_set, progress=progress)
+        material = EvaluationSet.prepare(source.load("val"), arch.input_size, progress)
+        evaluation: dict[str, Any] = {}
+
+        def evaluate() -> dict[str, dict[str, Any]]:
+            evaluation.update(evaluate_network(network, material, place).to_plain())
+            return {"model": dict(evaluation)}
+
         with stop_on_interrupt() as stop:
             fit(
                 ModelTask(network, chosen.loss),
@@ -174,9 +181,10 @@ def train(
                 device=place,
                 progress=progress,
                 stop=stop,
+                evaluate=evaluate,
             )
-        material = EvaluationSet.prepare(source.load("val"), arch.input_size, progress)
-        evaluation = evaluate_network(network, material, place).to_plain()
+        # A training that was complete before this call has evaluated nothing.
+        evaluation = evaluation or evaluate()["model"]
         info = model_header(
             arch,
             name=subject.name,

@@ -4,41 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
-from posesearch.checkpoint import read_model_file
-from posesearch.errors import DataError
-from posesearch.models.published import load_published
+from posesearch.keypoints.skeleton import Skeleton
 from posesearch.progress import Progress
-from posesearch.supernet import Supernet, warm_start
+from posesearch.supernet import Supernet, read_starting_weights, warm_start
 
 
-def start_from(module: nn.Module, init: Path, progress: Progress) -> None:
+def start_from(module: nn.Module, init: Path, skeleton: Skeleton, progress: Progress) -> None:
     """Fills `module` with whatever of the file fits, and says what did.
 
-    Channels of networks that were trained alone are sorted by importance first, so that the leading ones, which all
-    subnets share, are the best; those of a supernet or of its subnets are in that order already.
+    Channels of a network that was trained alone are sorted by importance before they become the leading, shared ones of
+    a supernet. A head for other joints is left out even where their number is the same.
+
+    Args:
+        module: A supernet or a network; filled in place.
+        init: The file.
+        skeleton: The joints `module` is to predict.
+        progress: Where to report.
 
     Raises:
         DataError: The file is missing, damaged, or nothing in it fits.
     """
-    weights, trained_alone = _read(init)
-    report = warm_start(module, weights, sort=trained_alone and isinstance(module, Supernet))
+    start = read_starting_weights(init)
+    same_joints = start.info is None or tuple(start.info.skeleton.get("names", ())) == skeleton.names
+    report = warm_start(
+        module, start.state, sort=start.sort and isinstance(module, Supernet), include_head=same_joints
+    )
     progress.message(f"{init}: {report.summary()}")
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """Returns tensors under our names, and whether they were trained without weight sharing."""
-    if not Path(path).is_file():
-        raise DataError(
-            f"--init {path} not found. Give a .safetensors file of posesearch or published StarNet weights."
-        )
-    if Path(path).suffix == ".safetensors":
-        try:
-            weights, info = read_model_file(path)
-        except DataError as error:
-            if "without posesearch's header" not in str(error):
-                raise
-        else:
-            return weights, info.kind == "model" and info.space_id is None
-    return load_published(Path(path)), True

@@ -91,9 +91,10 @@ SCRIPT = """
       layout.font.size = 11;
       layout.margin.l = 40;
       layout.margin.r = 6;
-      for (const note of layout.annotations ?? []) if (note.name) note.text = note.name;
     }
     if (printing) layout.width = 680;
+    if (printing || box.clientWidth < 760)
+      for (const note of layout.annotations ?? []) if (note.name) note.text = note.name;
     Plotly.react(box, figure.data, layout,
       { responsive: !printing, displayModeBar: false });
   };

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -35,6 +35,7 @@ class Mark:
         minus_ms: From the latency down to the lower end of its interval; 0 when unknown.
         plus_ms: From the latency up to the upper end.
         label: Names of the picks ("knee, best") or of the reference; empty for others.
+        lift: How many of its own heights the label is raised to clear those of picks further left.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class Mark:
     minus_ms: float = 0.0
     plus_ms: float = 0.0
     label: str = ""
+    lift: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,15 +107,19 @@ def front_info(rows: RunRows) -> FrontInfo | None:
         return None
     budget_ms = rows.budget.latency_ms if rows.budget else None
     latency_range = _latency_range(marks, budget_ms)
+    ap_low, ap_high = _ap_range(marks)
+    lifted = _lifted(marks, latency_range, (ap_low, ap_high))
+    # Raised labels need their room above the best mark.
+    ap_high += 0.12 * (ap_high - ap_low) * max(mark.lift for mark in lifted)
     measured = next(mark.point.latency for mark in reversed(marks) if mark.point.latency is not None)
     return FrontInfo(
-        marks=tuple(marks),
+        marks=lifted,
         budget_ms=budget_ms,
         percentile=percentile,
         where=measured.where,
         conditions=rows.search_accuracy.conditions if rows.search_accuracy else "",
         latency_range_ms=latency_range,
-        ap_range=_ap_range(marks),
+        ap_range=(ap_low, ap_high),
         outside=sum(mark.latency_ms > latency_range[1] for mark in marks),
         left_out=left_out,
         provisional=not rows.finished,
@@ -185,6 +191,25 @@ def _mark(kind: Kind, point: Point, percentile: str, label: str = "") -> Mark:
     )
 
 
+def _lifted(
+    marks: list[Mark], latency_range: tuple[float, float], ap_range: tuple[float, float]
+) -> tuple[Mark, ...]:
+    # A label takes about a sixth of the width and a tenth of the height of the plot, on a desk and in the PNG.
+    wide, high = (latency_range[1] - latency_range[0]) / 6, (ap_range[1] - ap_range[0]) / 10
+    placed: list[tuple[float, float]] = []
+    lifted = []
+    for mark in marks:
+        lift = 0
+        if mark.kind == "front" and mark.label and mark.ap is not None:
+            while lift < 3 and any(
+                abs(mark.latency_ms - x) < wide and abs(mark.ap + lift * high - y) < high for x, y in placed
+            ):
+                lift += 1
+            placed.append((mark.latency_ms, mark.ap + lift * high))
+        lifted.append(replace(mark, lift=lift))
+    return tuple(lifted)
+
+
 def _latency_range(marks: list[Mark], budget_ms: float | None) -> tuple[float, float]:
     shown = [mark.latency_ms for mark in marks if mark.kind != "over budget"]
     shown = shown or [mark.latency_ms for mark in marks]
@@ -197,6 +222,6 @@ def _latency_range(marks: list[Mark], budget_ms: float | None) -> tuple[float, f
 
 def _ap_range(marks: list[Mark]) -> tuple[float, float]:
     values = [mark.ap for mark in marks if mark.ap is not None]
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    low, high = (min(values), max(values)) if values else (0.0, 0.8)
     reach = max(high - low, 0.02)
-    return max(low - 0.08 * reach, 0.0), min(high + 0.16 * reach, 1.0)
+    return max(low - 0.08 * reach, 0.0), high + 0.2 * reach

@@ -117,7 +117,7 @@ def _label(mark: Mark, info: FrontInfo) -> dict[str, object]:
         "name": name,
         "text": name if reference else f"<b>{name}</b><br>{ap_text(mark.ap)} · {ms_text(mark.latency_ms)}",
         "x": mark.latency_ms, "y": mark.ap,
-        "ax": 14 * turned if reference else -16, "ay": 22 if reference else -26,
+        "ax": 14 * turned if reference else -16, "ay": 22 if reference else -26 - 38 * mark.lift,
         "xanchor": "left" if reference and turned == 1 else "right", "yanchor": "middle",
         "showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": MUTED,
         "standoff": 8, "bgcolor": VEIL, "borderpad": 2,

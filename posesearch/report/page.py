@@ -150,7 +150,7 @@ def _sections(rows: RunRows) -> list[Section]:
                 figure=history.history_plot(told),
             )
         )
-    if rows.points:
+    if told:
         sections.append(_choices_section(rows))
     shares = breakdown.breakdown_info(rows)
     if shares:

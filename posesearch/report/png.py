@@ -108,13 +108,16 @@ def _draw_label(axes: Axes, mark: Mark) -> None:
     axes.annotate(
         mark.label if reference else f"{mark.label}\n{ap_text(mark.ap)} · {ms_text(mark.latency_ms)}",
         (mark.latency_ms, mark.ap or 0.0),
-        xytext=(9, -15) if reference else (-12, 11),
+        xytext=(9, -15) if reference else (-12, 11 + 28 * mark.lift),
         textcoords="offset points",
         ha="left" if reference else "right",
         color=REFERENCE if reference else INK,
         fontsize=9 if reference else 10,
         fontweight="normal" if reference else "bold",
         linespacing=1.25,
+        arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.8, "shrinkB": 7, "relpos": (1, 0)}
+        if mark.lift
+        else None,
         bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.2, "alpha": 0.75},
         zorder=6,
     )

@@ -92,7 +92,7 @@ def run_search(
         study = SearchStudy(folder, space, name, genes, budget)
         if study.recovered:
             progress.message(
-                f"search: {study.recovered} unfinished trial of a stopped search is asked again."
+                f"search: asking again what a stopped search left unfinished ({study.recovered})."
             )
         known = {c.arch: c.latency for c in study.candidates}
 
@@ -118,7 +118,7 @@ def run_search(
             seed=seed, evaluations=evaluations, warm_starts=warm_starts,
         )  # fmt: skip
         stopped = _run(loop, evaluations, progress, stop)
-    done = _finished(folder, name)
+    done = _finished(folder, name, references)
     if done and done.evaluations >= loop.evaluated and (done.confirmed or confirm is None):
         return done
     named = {
@@ -177,12 +177,13 @@ def _run(loop: SearchLoop, evaluations: int, progress: Progress, stop: Callable[
     return None
 
 
-def _finished(folder: Path, name: str) -> SearchOutcome | None:
-    """Returns the result of the same study, if one was written."""
+def _finished(folder: Path, name: str, references: Mapping[str, Architecture]) -> SearchOutcome | None:
+    """Returns the result of the same study with the same references, if one was written."""
     if not (folder / RESULT).is_file():
         return None
     outcome = read_outcome(folder)
-    return outcome if outcome.study == name and outcome.status == "ok" else None
+    known = {reference.name: reference.member.candidate.arch for reference in outcome.references}
+    return outcome if outcome.study == name and outcome.status == "ok" and known == dict(references) else None
 
 
 def _nothing(

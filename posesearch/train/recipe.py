@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from posesearch.data.augment import AugmentConfig
-
 from posesearch.config import apply_overrides, load_file, parse
+from posesearch.data.augment import AugmentConfig
 from posesearch.errors import ConfigError
 from posesearch.spaces.files import PACKAGE, find_file, names_in
 

@@ -93,3 +93,9 @@ def test_version(call) -> None:
     assert call("--version").out.strip() == posesearch.__version__
     assert json.loads(call("--json", "--version").out) == {"version": posesearch.__version__}
     assert call("search", "--version").out.strip() == posesearch.__version__
+
+
+def test_a_rank_needs_no_hash_that_a_shell_would_eat(call, flow) -> None:
+    spy = flow("extract", "extract", result=RESULT)
+    call("extract", "--pick", "2", "--pick", "#3", "--pick", "best")
+    assert spy.calls[0]["picks"] == ("#2", "#3", "best")

@@ -86,12 +86,12 @@ def test_reports_cut_short_draw_without_a_word(
 
 def test_nothing_is_wider_than_a_phone(chromium: str, full_run: Path, tmp_path: Path) -> None:
     # Chromium's window is never under 500 pixels wide, a frame can be; the probe reports what sticks out of it
-    # (marks outside the shown range, in .plot, are clipped away).
+    # (of the drawings only their texts: marks outside the shown range are clipped away).
     page = write_report(full_run).html.read_text(encoding="utf-8")
     probe = """<script>setTimeout(() => {
       const edge = document.documentElement.clientWidth;
-      const wide = [...document.querySelectorAll('main *')].filter(item =>
-        !item.closest('.scroll, .next code, .plot') && item.getBoundingClientRect().right > edge + 1);
+      const wide = [...document.querySelectorAll('main *:not(svg *), main text')].filter(item =>
+        !item.closest('.scroll, .next code') && item.getBoundingClientRect().right > edge + 1);
       const names = wide.map(item => item.tagName + '.' + (item.getAttribute('class') ?? '')).join(' ');
       console.log(`edge ${edge}, page ${document.documentElement.scrollWidth}, out: [${names}]`);
     }, 3000)</script></body>"""

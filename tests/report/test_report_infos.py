@@ -59,6 +59,23 @@ def test_front_marks_and_labels() -> None:
     assert info.ap_range[0] < info.rug_height < 0.45 < 0.60 < info.ap_range[1]
 
 
+def test_labels_of_close_picks_are_lifted_apart() -> None:
+    close = replace(
+        ROWS,
+        front=(FAST, point("knee", 0.595, 1.95), BEST),
+        picks=(*ROWS.picks[:1], ("knee", "knee"), ("best", "best")),
+    )
+    info = front_info(close)
+    assert info is not None
+    assert [(mark.label, mark.lift) for mark in info.of("front")] == [
+        ("fastest", 0),
+        ("knee", 0),
+        ("best", 1),
+    ]
+    apart = front_info(ROWS)
+    assert apart is not None and {mark.lift for mark in apart.marks} == {0}
+
+
 def test_front_takeaway_is_computed() -> None:
     assert front_takeaway(ROWS) == (
         "The best pick reaches AP 0.600 at 2.00 ms (500 images/s), 20% under the 2.5 ms budget; "

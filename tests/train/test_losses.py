@@ -52,7 +52,7 @@ def test_equals_the_literal_sum(seed):
 def test_is_mmpose_formula_times_known_factors():
     # MMPose's KLDiscretLoss: mean over bins, sum over the batch, divided by K.
     output, x, y, weight = random_batch(1)
-    batch, joints = weight.shape
+    joints = weight.shape[1]
 
     def mmpose(logits, labels):
         prediction = torch.log_softmax(logits * BETA, -1)

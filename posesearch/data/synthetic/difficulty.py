@@ -85,21 +85,24 @@ _EASY = Difficulty(
     light_range=0.1,
 )
 
+# Chosen so that a 0.3 M-parameter StarNet at 128x96 passes AP 0.5 within 500 steps of batch 32 on 1,432 people
+# (0.56 after 600), while the mean pose stays below 0.1. Calmer poses left the net at 0.57 and lifted the
+# mean pose to 0.16; wilder ones (25 % not facing the camera, thinner limbs, busier walls) held the net at 0.36.
 _DEFAULT = Difficulty(
     name="default",
     people=(0.6, 0.3, 0.1),
-    facing=(0.88, 0.08, 0.04),
+    facing=(0.85, 0.11, 0.04),
     postures=(
-        ("standing", 0.6),
+        ("standing", 0.55),
         ("walking", 0.2),
-        ("arms_up", 0.12),
-        ("sitting", 0.04),
-        ("crouching", 0.02),
-        ("bending", 0.02),
+        ("arms_up", 0.15),
+        ("sitting", 0.05),
+        ("crouching", 0.025),
+        ("bending", 0.025),
     ),
-    busy_arms=0.22,
+    busy_arms=0.25,
     stature=(0.6, 0.92),
-    tilt_deg=7.0,
+    tilt_deg=8.0,
     flipped_chance=0.0,
     camera_pitch_deg=(-4.0, 12.0),
     crowding=0.85,
@@ -107,7 +110,7 @@ _DEFAULT = Difficulty(
     occluder_chance=0.08,
     max_occluders=2,
     texture=0.5,
-    clutter=(0, 4),
+    clutter=(0, 5),
     camouflage=0.0,
     blur_chance=0.1,
     noise_sigma=4.0,
