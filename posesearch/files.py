@@ -7,6 +7,7 @@ off before the next append, so that it can never swallow the line after it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -159,3 +160,9 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 f"{path}, line {number} is not valid JSON. Delete that line and run again."
             ) from None
     return rows
+
+
+def file_id(path: Path) -> str:
+    """Returns the first 12 hex digits of a file's SHA-256: what it is, wherever it lies."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]

@@ -170,7 +170,11 @@ def extract(
     if ctx.dry_run:
         options = {"run": run or "(newest)", "pick": list(pick) or None, "arch": arch, "name": name}
         return planned("extract", options)
-    result = flow.extract(run=run, picks=pick, arch=arch, name=name, device=ctx.device, progress=ctx.progress)
+    # '#2' is the rank's own spelling; a shell takes an unquoted one for a comment, so the bare number works too.
+    picks = tuple(f"#{word}" if word.isdigit() else word for word in pick)
+    result = flow.extract(
+        run=run, picks=picks, arch=arch, name=name, device=ctx.device, progress=ctx.progress
+    )
     return Answer(
         document=result.to_plain(),
         text=(model_grid(result.models),),

@@ -55,6 +55,14 @@ class Answer:
     exit_code: int = 0
 
 
+class PipeConsole(Console):
+    """A console that reports a reader who left; rich would exit the process with code 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Leaves the decision to the caller."""
+        raise BrokenPipeError
+
+
 @dataclass(kw_only=True, slots=True)
 class Printer:
     """Prints answers and failures in the form asked for.
@@ -72,7 +80,7 @@ class Printer:
 
     def __post_init__(self) -> None:
         width = None if sys.stdout.isatty() else PIPE_WIDTH
-        self.out = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+        self.out = PipeConsole(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
 
     def show(self, answer: Answer) -> int:
         """Prints the answer and returns its exit code."""

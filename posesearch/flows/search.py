@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from posesearch.data.source import DataSource
 from posesearch.data.store import ImageStore
 from posesearch.device import resolve_device
 from posesearch.errors import UsageError
+from posesearch.files import file_id
 from posesearch.flows.inputs import EvaluationSet
 from posesearch.flows.runs import open_run
 from posesearch.flows.supernet import SUPERNET_FILE, evaluate_subnet, load_supernet
@@ -171,7 +171,7 @@ def search(
                 evaluate=evaluate,
                 meter=LatencyMeter(conditions, space.smallest()),
                 cost=cost,
-                weights_id=_file_id(opened.path(SUPERNET_FILE)),
+                weights_id=file_id(opened.path(SUPERNET_FILE)),
                 progress=progress,
                 stop=stop,
                 references=reference_architectures(space),
@@ -197,9 +197,3 @@ def reference_architectures(space: SearchSpace) -> dict[str, Architecture]:
         same = arch.stages == preset.stages and arch.input_size == preset.input_size
         found[name if same else f"{name} scaled to {space.name}"] = arch
     return found
-
-
-def _file_id(path: Path) -> str:
-    """Returns the first 12 hex digits of a file's SHA-256."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]

@@ -17,7 +17,7 @@ from posesearch.errors import DataError
 from posesearch.flows.header import supernet_header
 from posesearch.flows.inputs import RUNS, EvaluationSet, data_or_generated, is_generated
 from posesearch.flows.runs import open_or_create
-from posesearch.flows.weights import start_from
+from posesearch.flows.weights import start_from, starting_point
 from posesearch.interrupt import stop_on_interrupt
 from posesearch.progress import Progress
 from posesearch.run import Run
@@ -127,13 +127,16 @@ def supernet_train(
         "recipe": to_plain(chosen),
         "data": source.to_plain(),
         "seed": seed,
-        "init": str(init) if init else None,
+        "init": starting_point(init),
     }
     opened = open_or_create(
         name,
         kind="supernet",
         settings=settings,
-        extra={"space": search_space.to_plain()},
+        extra={
+            "space": search_space.to_plain(),
+            "search_split": {"persons": len(held_out), "images": len(set(held_out.image_index_N.tolist()))},
+        },
         fresh=fresh,
         progress=progress,
     )

@@ -129,6 +129,7 @@ def train(
         chosen = load_recipe(recipe or ("demo" if is_generated(source) else "starnet-pose"), overrides)
     train_set = source.load("train")
     arch = subject.arch.with_joints(train_set.skeleton.num_joints)
+    start = init or (None if from_scratch else subject.file)
     plan = {
         "arch": arch.code,
         "recipe": chosen.name,
@@ -158,8 +159,8 @@ def train(
     )
     with home.lock():
         network = PoseModel(arch, seed=seed)
-        if init is not None or (subject.file and not from_scratch):
-            start_from(network, Path(init or subject.file or ""), train_set.skeleton, progress)
+        if start is not None:
+            start_from(network, start, train_set.skeleton, progress)
         store = ImageStore.build(train_set, progress=progress)
         material = EvaluationSet.prepare(source.load("val"), arch.input_size, progress)
         evaluation: dict[str, Any] = {}
@@ -219,8 +220,10 @@ def find_subject(model: str, space_name: str | None) -> Subject:
         network = load_model(path)
         info = read_model_info(path)
         space = SearchSpace.from_plain(info.space, f"space in {path}") if info.space else None
-        home = path.resolve().parent.parent
-        run = Run.read(home) if path.parent.name == "models" and (home / MANIFEST).is_file() else None
+        home = path.parent.parent if path.parent.name else path.resolve().parent.parent
+        run = (
+            Run.read(home) if path.resolve().parent.name == "models" and (home / MANIFEST).is_file() else None
+        )
         return Subject(name=info.name, arch=network.arch, space=space, file=path, info=info, run=run)
     space = load_space(space_name) if space_name else None
     if model in preset_names():

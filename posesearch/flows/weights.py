@@ -6,6 +6,8 @@ from pathlib import Path
 
 from torch import nn
 
+from posesearch.errors import DataError
+from posesearch.files import file_id
 from posesearch.keypoints.skeleton import Skeleton
 from posesearch.progress import Progress
 from posesearch.supernet import Supernet, read_starting_weights, warm_start
@@ -32,3 +34,18 @@ def start_from(module: nn.Module, init: Path, skeleton: Skeleton, progress: Prog
         module, start.state, sort=start.sort and isinstance(module, Supernet), include_head=same_joints
     )
     progress.message(f"{init}: {report.summary()}")
+
+
+def starting_point(init: Path | None) -> str:
+    """Returns what a run notes about its start: the file's name and identity, so that a moved file is the same.
+
+    Raises:
+        DataError: There is no such file.
+    """
+    if init is None:
+        return "fresh weights"
+    if not Path(init).is_file():
+        raise DataError(
+            f"--init {init} not found. Give a supernet or model file of posesearch, or published StarNet weights."
+        )
+    return f"{Path(init).name} ({file_id(init)})"

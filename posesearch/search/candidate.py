@@ -45,7 +45,7 @@ class Candidate:
         latency: Its measured latency.
         feasible: Whether the latency is within the budget of the study.
         ap: AP on the search split, 0 to 1; None when it was over budget and never evaluated.
-        origin: "smallest", "largest", "reference: NAME", "start" (spread over the latencies), "sampler" or
+        origin: "smallest", "fastest", "largest", "reference: NAME", "start" (spread over the latencies), "sampler" or
             "nearby" (beside a proposal that was over budget or known).
         study: Name of the Optuna study.
         repeated: The architecture had been asked before; the answer came from memory.

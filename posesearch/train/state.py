@@ -166,4 +166,4 @@ def differences(saved: Any, now: Any, key: str = "") -> list[str]:
             inner = f"{key}.{name}" if key else str(name)
             found += differences(saved.get(name), now.get(name), inner)
         return found
-    return [] if saved == now else [f"{key}: {saved!r} in the checkpoint, {now!r} now"]
+    return [] if saved == now else [f"{key}: {saved!r} before, {now!r} now"]

@@ -149,10 +149,10 @@ def test_resume_off_starts_anew(tiny_space, people, short_recipe, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"recipe": {"optimizer.lr"}}, "recipe.optimizer.lr: 0.002 in the checkpoint, 0.5 now"),
+        ({"recipe": {"optimizer.lr"}}, "recipe.optimizer.lr: 0.002 before, 0.5 now"),
         ({"space": True}, "architecture: "),
-        ({"data": True}, "source: 'a' in the checkpoint, 'b' now"),
-        ({"seed": True}, "seed: 5 in the checkpoint, 6 now"),
+        ({"data": True}, "source: 'a' before, 'b' now"),
+        ({"seed": True}, "seed: 5 before, 6 now"),
     ],
 )
 def test_checkpoint_of_another_training_is_refused(change, named, tiny_space, people, short_recipe, tmp_path):
