@@ -171,7 +171,7 @@ def _take(descriptor: int, name: str, path: Path) -> None:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
             raise EnvironmentFault(
                 f"the file system of {path} cannot lock files ({error.strerror}). Runs need a lock, so that two "
-                "processes never write one run. Put the runs folder on a local disk (--runs)."
+                "processes never write one run. Work in a folder on a local disk."
             ) from error
         owner = path.read_text(encoding="ascii", errors="replace").strip()
         who = f"process {owner}" if owner.isdigit() else "another process"

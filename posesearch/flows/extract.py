@@ -233,17 +233,16 @@ def _conditions(outcome: SearchOutcome | None, device: str) -> Conditions:
 
 
 def _by_name(space: SearchSpace, arch: str) -> Architecture:
-    if arch in preset_names():
-        preset = load_preset(arch, num_joints=space.num_joints, input_size=space.input_size)
-        problems = space.problems(preset)
-        if problems:
-            raise UsageError(
-                f"preset '{arch}' is not in space '{space.name}': {' '.join(problems)} The nearest member is "
-                f"{space.nearest(preset)}: extract that with --arch, or train the preset alone with "
-                f"`posesearch train {arch}`."
-            )
-        return preset
-    return space.arch_from_code(arch)
+    if arch not in preset_names():
+        return space.arch_from_code(arch)
+    preset = load_preset(arch)
+    try:
+        return space.arch_from_code(preset.code)
+    except UsageError as error:
+        raise UsageError(
+            f"preset '{arch}' cannot be extracted: {error} The nearest member is {space.nearest(preset)}: extract that "
+            f"with --arch, or train the preset alone with `posesearch train {arch}`."
+        ) from error
 
 
 def _by_pick(outcome: SearchOutcome, pick: str) -> Choice:

@@ -10,20 +10,24 @@ from posesearch.data.dataset import PoseDataset
 from posesearch.data.source import DataSource
 from posesearch.data.store import ImageStore
 from posesearch.data.synthetic import write_coco
+from posesearch.data.synthetic.writer import MANIFEST_NAME
 from posesearch.progress import Progress
 
 RUNS = Path("runs")
 """The folder of all runs, in the working folder."""
 
 GENERATED = RUNS / "generated-people"
+NOT_DRAWN = f"generated people in {GENERATED}, drawn on first use"
 # Pictures: 1,500 people to train on and 240 to test on, seconds to draw, enough for AP > 0.5 in CPU minutes.
 GENERATED_TRAIN, GENERATED_VAL, GENERATED_SEED = 1200, 200, 0
 
 
-def data_or_generated(data: DataSource | None, progress: Progress) -> DataSource:
-    """Returns the given source, or the generated people that stand in for it, drawing them on first use."""
+def data_or_generated(data: DataSource | None, progress: Progress, *, dry_run: bool = False) -> DataSource:
+    """Returns the given source, or the generated people that stand in for it, drawn on first use but by a dry run."""
     if data is not None:
         return data
+    if dry_run:
+        return DataSource(data=str(GENERATED))
     summary = write_coco(
         GENERATED, seed=GENERATED_SEED, num_train=GENERATED_TRAIN, num_val=GENERATED_VAL, progress=progress
     )
@@ -32,6 +36,11 @@ def data_or_generated(data: DataSource | None, progress: Progress) -> DataSource
         f"({summary.train_people} to train on, {summary.val_people} to test on)."
     )
     return DataSource(data=str(GENERATED))
+
+
+def is_drawn(source: DataSource) -> bool:
+    """Says whether the data is there: generated people are not, before a command that is no dry run draws them."""
+    return not is_generated(source) or (GENERATED / MANIFEST_NAME).exists()
 
 
 def is_generated(source: DataSource) -> bool:

@@ -15,7 +15,7 @@ from posesearch.data.store import ImageStore
 from posesearch.device import resolve_device
 from posesearch.errors import DataError
 from posesearch.flows.header import supernet_header
-from posesearch.flows.inputs import RUNS, EvaluationSet, data_or_generated, is_generated
+from posesearch.flows.inputs import NOT_DRAWN, RUNS, EvaluationSet, data_or_generated, is_drawn, is_generated
 from posesearch.flows.runs import open_or_create
 from posesearch.flows.weights import start_from, starting_point
 from posesearch.interrupt import stop_on_interrupt
@@ -102,12 +102,16 @@ def supernet_train(
     """
     place = resolve_device(device)
     search_space = load_space(space)
-    source = data_or_generated(data, progress)
+    source = data_or_generated(data, progress, dry_run=dry_run)
     chosen = load_recipe(recipe or ("demo" if is_generated(source) else "starnet-pose"), overrides)
+    name = run or search_space.name
+    if not is_drawn(source):
+        return SupernetResult(
+            run=name, folder=RUNS / name, plan={"data": NOT_DRAWN, "resolved_recipe": to_plain(chosen)}
+        )
     train = source.load("train")
     search_space = search_space.with_joints(train.skeleton.num_joints)
     fit_part, held_out = train.split_by_image(chosen.search_fraction, seed)
-    name = run or search_space.name
     plan = {
         "space": search_space.name,
         "space_id": search_space.id,

@@ -15,9 +15,9 @@ from posesearch.errors import UsageError
 from posesearch.files import read_json, write_json_atomic
 from posesearch.flows.evaluate import evaluate_network
 from posesearch.flows.header import model_header
-from posesearch.flows.inputs import EvaluationSet, data_or_generated, is_generated
+from posesearch.flows.inputs import NOT_DRAWN, EvaluationSet, data_or_generated, is_drawn, is_generated
 from posesearch.flows.runs import open_or_create
-from posesearch.flows.weights import start_from
+from posesearch.flows.weights import start_from, starting_point
 from posesearch.interrupt import stop_on_interrupt
 from posesearch.models.modelfile import load_model
 from posesearch.models.pose import PoseModel
@@ -122,11 +122,17 @@ def train(
     manifest = subject.run.manifest if subject.run else {}
     if data is None and "data" in manifest:
         data = DataSource.from_plain(manifest["data"])
-    source = data_or_generated(data, progress)
+    source = data_or_generated(data, progress, dry_run=dry_run)
     if recipe is None and "recipe" in manifest:
         chosen = apply_overrides(parse_stored(Recipe, manifest["recipe"], "recipe of the run"), overrides)
     else:
         chosen = load_recipe(recipe or ("demo" if is_generated(source) else "starnet-pose"), overrides)
+    if not is_drawn(source):
+        return TrainResult(
+            name=subject.name,
+            arch=subject.arch.code,
+            plan={"data": NOT_DRAWN, "resolved_recipe": to_plain(chosen)},
+        )
     train_set = source.load("train")
     arch = subject.arch.with_joints(train_set.skeleton.num_joints)
     start = init or (None if from_scratch else subject.file)
@@ -137,11 +143,7 @@ def train(
         "persons": len(train_set),
         "epochs": chosen.epochs,
         "steps": chosen.epochs * max(1, len(train_set) // chosen.batch_size),
-        "start": str(init)
-        if init
-        else str(subject.file)
-        if subject.file and not from_scratch
-        else "fresh weights",
+        "start": starting_point(start),
     }
     if dry_run:
         return TrainResult(

@@ -11,7 +11,14 @@ import numpy as np
 
 from posesearch.config import parse_stored, to_plain
 from posesearch.errors import ConfigError, UsageError, did_you_mean
-from posesearch.spaces.arch import Architecture, HeadArch, StageArch, canonical_id, input_size_problems
+from posesearch.spaces.arch import (
+    Architecture,
+    HeadArch,
+    StageArch,
+    canonical_id,
+    input_size_problems,
+    stages_from_code,
+)
 
 Choice = int | bool
 GENE_KINDS = ("width", "depth", "kernel", "ratio", "attention")
@@ -220,7 +227,12 @@ class SearchSpace:
         Raises:
             UsageError: The code is malformed or describes no member.
         """
-        arch = self.largest().with_code(code)
+        stages = stages_from_code(code)
+        if len(stages) != len(self.stages):
+            raise UsageError(
+                f"{code} is not in space '{self.name}': it has {len(stages)} stages, the space has {len(self.stages)}."
+            )
+        arch = self._member(stages)
         self.encode(arch)
         return arch
 

@@ -132,8 +132,6 @@ def test_retraining_starts_from_the_inherited_weights_and_is_noted(finished: Fin
 def test_picks_by_rank_code_and_name(finished: Finished) -> None:
     first = extract(picks=("#1",), device="cpu", progress=QUIET).models[0]
     assert first["name"] == "rank-1" and first["code"] == finished.found.front[0]["code"]
-    code = finished.found.front[0]["arch"]
-    assert code
     named = extract(arch=first["code"], name="mine", device="cpu", progress=QUIET).models[0]
     assert (named["name"], named["arch_id"]) == ("mine", first["arch_id"])
     assert named["latency"] == first["latency"]
@@ -144,7 +142,8 @@ def test_picks_by_rank_code_and_name(finished: Finished) -> None:
     with pytest.raises(UsageError, match=r"--pick '#99' is not on the front. Allowed: #1 \(fastest\) to #"):
         extract(picks=("#99",), device="cpu", progress=QUIET)
     with pytest.raises(
-        UsageError, match=r"preset 'starnet-pose-t' is not in space 'tiny'(?s:.*)nearest member"
+        UsageError,
+        match=r"preset 'starnet-pose-t' cannot be extracted(?s:.*)4 stages, the space has 3(?s:.*)nearest member",
     ):
         extract(arch="starnet-pose-t", device="cpu", progress=QUIET)
 
@@ -263,3 +262,9 @@ def test_public_names() -> None:
     images = torch.randn(2, 3, *space.input_size)
     assert torch.equal(supernet(images, arch).x, network(images).x)
     assert network.backbone is not None and network.head is not None
+
+
+def test_dry_run_without_data_draws_nothing(workplace: Workplace) -> None:
+    result = train_tiny(workplace, data=None, dry_run=True)
+    assert result.plan["data"] == "generated people in runs/generated-people, drawn on first use"
+    assert not Path("runs").exists()
