@@ -55,11 +55,7 @@ class Run:
             UsageError: The name cannot be used, or there is such a run already.
             EnvironmentFault: The folder cannot be written.
         """
-        if not NAME_RULE.fullmatch(name):
-            raise UsageError(
-                f"--run '{name}' cannot name a folder. Allowed: 1 to 100 letters, digits, dots, dashes and "
-                "underscores, starting with a letter or digit. Choose such a name."
-            )
+        check_name(name, "--run")
         folder = Path(root) / name
         if (folder / MANIFEST).exists():
             raise UsageError(f"there is a run '{name}' in {root} already. Choose another --run.")
@@ -179,6 +175,19 @@ def _take(descriptor: int, name: str, path: Path) -> None:
             f"run '{name}' is in use by {who}. Only one process may write a run. Wait for it to end, stop it, or "
             "choose another --run."
         ) from None
+
+
+def check_name(name: str, option: str) -> None:
+    """Refuses a name that cannot be that of a folder or file.
+
+    Raises:
+        UsageError: The name has other characters than letters, digits, dots, dashes and underscores.
+    """
+    if not NAME_RULE.fullmatch(name):
+        raise UsageError(
+            f"{option} '{name}' cannot name a folder. Allowed: 1 to 100 letters, digits, dots, dashes and "
+            "underscores, starting with a letter or digit. Choose such a name."
+        )
 
 
 def run_names(root: Path) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ def train(
     recipe: str | None = None,
     overrides: Overrides = (),
     run: str | None = None,
+    name: str | None = None,
     space: str | None = None,
     init: Path | None = None,
     from_scratch: Switch = False,
@@ -36,6 +37,7 @@ def train(
         recipe: Training recipe: demo, starnet-pose, or a YAML file.
         overrides: Change one entry of the recipe, KEY=VALUE, e.g. optimizer.lr=0.002; may be repeated.
         run: Name of the run of a preset or code; the network's name by default.
+        name: Name of the trained model, e.g. for a second seed; by default that of the network.
         space: Search space of an architecture code; a preset is moved to its nearest member.
         init: Weights to start from: official StarNet weights, or a model file of posesearch.
         from_scratch: Start from random weights instead of the extracted ones.
@@ -50,6 +52,7 @@ def train(
         recipe=recipe,
         overrides=overrides,
         run=run,
+        name=name,
         space=space,
         init=init,
         from_scratch=from_scratch,
@@ -85,7 +88,7 @@ def evaluate(
     """Scores a model, or with --results and --annotations a COCO result file as plain COCOeval does.
 
     Args:
-        model: A .safetensors model file.
+        model: A .safetensors model file, or mean-pose: the average pose in every box, the floor of a data set.
         data: The data set.
         split: Which part of the data set.
         boxes: Person boxes: gt (ground truth), or a detector's COCO result file.

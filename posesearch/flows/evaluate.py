@@ -18,6 +18,11 @@ from posesearch.models.modelfile import load_model
 from posesearch.models.pose import PoseModel
 from posesearch.progress import Progress
 from posesearch.train.evaluate import Evaluation, evaluate_forward
+from posesearch.train.meanpose import evaluate_mean_pose
+
+MEAN_POSE = "mean-pose"
+# A mean pose scales with the crop, so its size changes nothing; this is the published one.
+ANY_SIZE = (256, 192)
 
 
 def evaluate_model(
@@ -34,7 +39,7 @@ def evaluate_model(
     """Evaluates a model file.
 
     Args:
-        model: The `.safetensors` file.
+        model: The `.safetensors` file, or "mean-pose": the average training pose in every box, the floor of a data set.
         data: The data set; None uses generated people.
         split: "train" or "val".
         boxes: "gt", or a detector's JSON of boxes.
@@ -51,15 +56,17 @@ def evaluate_model(
         UsageError: Unknown split.
         EnvironmentFault: No such device, or the results cannot be written.
     """
-    network = load_model(model)
+    network = None if str(model) == MEAN_POSE else load_model(model)
     place = resolve_device(device)
     source = data_or_generated(data, progress)
     dataset = source.load(split)
     if boxes != GROUND_TRUTH_BOXES:
         dataset = read_detections(Path(boxes), dataset)
-    evaluation = evaluate_network(
-        network, EvaluationSet.prepare(dataset, network.arch.input_size, progress), place, flip
-    )
+    material = EvaluationSet.prepare(dataset, network.arch.input_size if network else ANY_SIZE, progress)
+    if network is None:
+        evaluation = evaluate_mean_pose(source.load("train"), material.dataset, material.crops)
+    else:
+        evaluation = evaluate_network(network, material, place, flip)
     figures = {**evaluation.to_plain(), "model": str(model)}
     if write_results is not None:
         write_json_atomic(write_results, evaluation.results())

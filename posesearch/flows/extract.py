@@ -23,7 +23,7 @@ from posesearch.latency.process import measure_fresh
 from posesearch.latency.types import Conditions
 from posesearch.models.cost import cost
 from posesearch.progress import Progress
-from posesearch.run import Run
+from posesearch.run import Run, check_name
 from posesearch.search.candidate import FrontMember
 from posesearch.search.feasible import no_feasible_text
 from posesearch.search.outcome import RESULT, SearchOutcome, read_outcome
@@ -86,8 +86,8 @@ def extract(
 
     Args:
         run: Name of the run; None uses the newest.
-        picks: Any of "best", "knee", "fastest", "#N" (rank on the front, 1 is the fastest); empty takes the knee as
-            T and the most accurate as S.
+        picks: Any of "best", "knee", "fastest", "#N" (rank on the front, 1 is the fastest), or a reference network of
+            the search ("starnet-pose-t"); empty takes the knee as T and the most accurate as S.
         arch: A preset's name or an architecture code instead of picks.
         name: Name of the model, where only one is extracted.
         device: Where to recalibrate and evaluate.
@@ -99,6 +99,8 @@ def extract(
         DataError: Supernet or data cannot be used, or extraction changed the network.
         EnvironmentFault: The run is in use, or the disk is full.
     """
+    if name is not None:
+        check_name(name, "--name")
     place = resolve_device(device)
     opened = open_run(run)
     with opened.lock():
@@ -252,10 +254,17 @@ def _by_pick(outcome: SearchOutcome, pick: str) -> Choice:
             raise UsageError(f"--pick '{pick}' is not on the front. Allowed: #1 (fastest) to #{len(front)}.")
         member = front[int(pick[1:]) - 1]
         return Choice(name=f"rank-{pick[1:]}", pick=pick, arch=member.candidate.arch, member=member)
+    for reference in outcome.references:
+        # "starnet-pose-t scaled to demo" answers to the preset's name.
+        if pick in (reference.name, reference.name.partition(" ")[0]):
+            return Choice(
+                name=pick, pick=reference.name, arch=reference.member.candidate.arch, member=reference.member
+            )
     picks = outcome.picks
     if pick not in picks:
+        known = (*picks, *(reference.name.partition(" ")[0] for reference in outcome.references))
         raise UsageError(
-            f"--pick '{pick}' is not known.{did_you_mean(pick, picks)} Allowed: {', '.join(picks)}, "
+            f"--pick '{pick}' is not known.{did_you_mean(pick, known)} Allowed: {', '.join(known)}, "
             f"#1 to #{len(front)}."
         )
     member = next(m for m in front if m.candidate.arch == picks[pick])

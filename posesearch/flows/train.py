@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from posesearch.interrupt import stop_on_interrupt
 from posesearch.models.modelfile import load_model
 from posesearch.models.pose import PoseModel
 from posesearch.progress import Progress
-from posesearch.run import MANIFEST, Run
+from posesearch.run import MANIFEST, Run, check_name
 from posesearch.spaces import Architecture, SearchSpace, load_preset, load_space, preset_names
 from posesearch.train.loop import fit
 from posesearch.train.recipe import Recipe, load_recipe
@@ -83,6 +83,7 @@ def train(
     overrides: tuple[str, ...] = (),
     space: str | None = None,
     run: str | None = None,
+    name: str | None = None,
     init: Path | None = None,
     from_scratch: bool = False,
     seed: int = 0,
@@ -103,6 +104,7 @@ def train(
         overrides: `key=value` changes of the recipe.
         space: Search space of an architecture code; a preset is moved to its nearest member.
         run: Name of the run for a preset or code; None uses the network's name.
+        name: Name of the trained model, e.g. for a second seed; None uses the network's name.
         init: Weights to start from instead.
         from_scratch: Do not use the weights in the model file.
         seed: Key of all random numbers.
@@ -118,7 +120,10 @@ def train(
         Interrupted: Stopped by the user; everything is saved.
     """
     place = resolve_device(device)
+    if name is not None:
+        check_name(name, "--name")
     subject = find_subject(model, space)
+    subject = replace(subject, name=name) if name else subject
     manifest = subject.run.manifest if subject.run else {}
     if data is None and "data" in manifest:
         data = DataSource.from_plain(manifest["data"])

@@ -121,6 +121,20 @@ def evaluate_forward(
     predicted = predict_crops(
         forward, crops, dataset.skeleton, flip=flip, batch_size=batch_size, device=device
     )
+    return score_predictions(predicted, crops, dataset, flip=flip)
+
+
+def score_predictions(
+    predicted: Predictions, crops: EvalCrops, dataset: PoseDataset, *, flip: bool = False
+) -> Evaluation:
+    """Scores one pose a crop by the top-down protocol, wherever the poses come from.
+
+    Args:
+        predicted: Poses in image pixels, in the order of `dataset`.
+        crops: Their crops.
+        dataset: Persons and ground truth.
+        flip: Whether a flip test made them; noted in the result.
+    """
     # MMPose feeds an image's persons by ascending annotation id; COCOeval keeps that order among equal scores.
     order_N = np.lexsort((dataset.annotation_id_N, dataset.image_id_N))
     detections = top_down_detections(

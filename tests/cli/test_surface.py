@@ -41,7 +41,7 @@ SURFACE = {
     "train": [
         "MODEL",
         *DATA,
-        *["--recipe", "--set", "--run", "--space", "--init", "--from-scratch", "--fresh"],
+        *["--recipe", "--set", "--run", "--name", "--space", "--init", "--from-scratch", "--fresh"],
     ],
     "evaluate": ["MODEL", *DATA, *["--split", "--boxes", "--flip", "--write-results", "--results"]],
     "report": ["--run"],

@@ -139,6 +139,11 @@ def test_picks_by_rank_code_and_name(finished: Finished) -> None:
         UsageError, match=r"--pick 'bset' is not known. Did you mean 'best'\? Allowed: best, knee"
     ):
         extract(picks=("bset",), device="cpu", progress=QUIET)
+    reference = extract(picks=("starnet-pose-t",), device="cpu", progress=QUIET).models[0]
+    assert (reference["name"], reference["pick"]) == ("starnet-pose-t", "starnet-pose-t scaled to tiny")
+    assert reference["latency"]["processes"] >= 2
+    with pytest.raises(UsageError, match=r"--name '../x' cannot name a folder"):
+        extract(picks=("best",), name="../x", device="cpu", progress=QUIET)
     with pytest.raises(UsageError, match=r"--pick '#99' is not on the front. Allowed: #1 \(fastest\) to #"):
         extract(picks=("#99",), device="cpu", progress=QUIET)
     with pytest.raises(
