@@ -6,6 +6,7 @@ carries one JSON entry with everything needed to use the weights. Neither format
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 import warnings
@@ -190,6 +191,16 @@ def read_model_file(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise _unusable(path, f"it is cut off or damaged ({error})") from error
     return weights, info
+
+
+def weights_id(weights: Mapping[str, Tensor]) -> str:
+    """Returns 12 hex digits that name these numbers, wherever they lie and whatever header they have."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _unusable(path: Path, problem: str) -> DataError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -34,11 +35,16 @@ def load_file(path: Path) -> dict[str, Any]:
         )
     if not path.is_file():
         raise UsageError(f"{path} does not exist. Check the path.")
-    _refuse_code(path, seen=set())
+    _check_chain(path, above=())
     from mmengine.config import Config
 
     try:
-        loaded = Config.fromfile(str(path), use_predefined_variables=False, import_custom_modules=False)
+        loaded = Config.fromfile(
+            str(path.absolute()),
+            use_predefined_variables=False,
+            import_custom_modules=False,
+            use_environment_variables=False,
+        )
         return cast("dict[str, Any]", loaded.to_dict())
     except Exception as error:  # mmengine lets YAML's, JSON's and its own error types through
         text = " ".join(str(error).split())[:300]
@@ -47,24 +53,53 @@ def load_file(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _refuse_code(path: Path, seen: set[Path]) -> None:
-    """Raises UsageError if a `_base_` chain leads to a file that mmengine would execute."""
-    if path.resolve() in seen or not path.is_file():
-        return
-    seen.add(path.resolve())
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        stripped = line.strip().strip("{,").strip()
-        if stripped.strip("\"'").startswith("_base_") or stripped.startswith("- "):
-            for word in (
-                stripped.replace("[", " ").replace("]", " ").replace(",", " ").replace(":", " ").split()
-            ):
-                word = word.strip("\"'")
-                if word.endswith(".py"):
-                    raise UsageError(
-                        f"{path}: _base_ '{word}' is a Python file. Only YAML and JSON can be inherited; a .py file would be executed."
-                    )
-                if word.endswith(SUFFIXES):
-                    _refuse_code(path.parent / word, seen)
+def _check_chain(path: Path, above: tuple[Path, ...]) -> None:
+    """Reads a file and all it inherits from as plain data, before mmengine does.
+
+    mmengine's own YAML reader runs whatever code a tag like `!!python/object/apply` names, and executes a .py base.
+
+    Raises:
+        UsageError: A file of the chain is missing, broken, of another kind, or leads back to itself.
+    """
+    if path.resolve() in above:
+        raise UsageError(
+            f"{path}: _base_ leads back to the file itself. Take it out of one file of the chain."
+        )
+    bases = _read_plain(path).get("_base_", [])
+    for base in bases if isinstance(bases, list) else [bases]:
+        if not isinstance(base, str) or "::" in base:
+            raise UsageError(
+                f"{path}: _base_ {base!r} is no path. Allowed: one path or a list of them, relative to this file."
+            )
+        if not base.endswith(SUFFIXES):
+            what = "is a Python file" if base.endswith(".py") else "has another suffix"
+            raise UsageError(
+                f"{path}: _base_ '{base}' {what}. Only YAML and JSON can be inherited; a .py file would be executed."
+            )
+        if not (path.parent / base).is_file():
+            raise UsageError(
+                f"{path}: _base_ file {path.parent / base} does not exist. Paths are relative to the file that names them."
+            )
+        _check_chain(path.parent / base, (*above, path.resolve()))
+
+
+def _read_plain(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(
+            f"{path} cannot be read: {reason}. It must be a YAML or JSON mapping of keys to values."
+        ) from error
+    if not isinstance(values, Mapping):
+        kind = "nothing" if values is None else f"a {type(values).__name__}"
+        raise UsageError(f"{path} holds {kind}. It must be a YAML or JSON mapping of keys to values.")
+    if re.search(r"\{\{\s*_base_", text):
+        raise UsageError(f"{path}: '{{{{ _base_... }}}}' is not read. Write the value itself.")
+    return values
 
 
 def parse(cls: type[T], values: Any, source: str) -> T:
@@ -130,6 +165,7 @@ def _build_dataclass(cls: type, value: Any, key: str, problems: list[str]) -> An
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     hints = typing.get_type_hints(cls)
     found = len(problems)
+    complete = True
     built: dict[str, Any] = {}
     for name, item in value.items():
         full = f"{key}.{name}" if key else str(name)
@@ -146,13 +182,15 @@ def _build_dataclass(cls: type, value: Any, key: str, problems: list[str]) -> An
             and field.default_factory is dataclasses.MISSING
         ):
             problems.append(f"{f'{key}.{name}' if key else name}: missing; it has no default.")
-    if len(problems) > found:
+            complete = False
+    if not complete or any(item is _FAILED for item in built.values()):
         return _FAILED
-    try:
-        return cls(**built)
+    try:  # beside unknown keys the others are still checked together
+        result = cls(**built)
     except ConfigError as error:
         problems.extend(f"{key}.{problem}" if key else problem for problem in error.problems)
         return _FAILED
+    return _FAILED if len(problems) > found else result
 
 
 def _build_tuple(expected: Any, value: Any, key: str, problems: list[str]) -> Any:
@@ -216,6 +254,10 @@ def apply_overrides(value: T, overrides: Sequence[str], source: str = "--set") -
         for depth, parent in enumerate(parents):
             if not isinstance(place.get(parent), dict):
                 here = ".".join(parents[: depth + 1])
+                if parent in place:
+                    raise ConfigError(
+                        source, [f"{name.strip()}: '{here}' is one value without keys. Write {here}=VALUE."]
+                    )
                 raise ConfigError(
                     source,
                     [f"{here}: unknown key.{did_you_mean(parent, place)} Allowed here: {', '.join(place)}."],

@@ -7,7 +7,6 @@ off before the next append, so that it can never swallow the line after it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -85,12 +84,16 @@ def write_json_atomic(path: Path, value: Any) -> None:
     write_text_atomic(path, json.dumps(to_json(value), indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, what: str) -> Any:
+FETCH_AGAIN = "It may be cut off or half-downloaded: fetch or write it again."
+
+
+def read_json(path: Path, what: str, remedy: str = FETCH_AGAIN) -> Any:
     """Reads a JSON file.
 
     Args:
         path: The file.
         what: What the file is, for the message ("annotation file", "run manifest").
+        remedy: What to do about a file that is no JSON.
 
     Raises:
         DataError: The file is missing, unreadable or not JSON; the message gives line and column.
@@ -101,12 +104,12 @@ def read_json(path: Path, what: str) -> Any:
         raise DataError(f"{what} not found: {path}. Check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{what} {path} cannot be read: {error}. Check that it is a readable JSON file."
+            f"{what} {path} cannot be read: {getattr(error, 'strerror', None) or error}. "
+            "Check that it is a readable JSON file."
         ) from error
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{what} {path} is not valid JSON (line {error.lineno}, column {error.colno}: {error.msg}). "
-            "It may be cut off or half-downloaded: fetch or write it again."
+            f"{what} {path} is not valid JSON (line {error.lineno}, column {error.colno}: {error.msg}). {remedy}"
         ) from error
     except RecursionError:
         raise DataError(f"{what} {path} is nested too deeply to be a real {what}. Check the file.") from None
@@ -160,9 +163,3 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 f"{path}, line {number} is not valid JSON. Delete that line and run again."
             ) from None
     return rows
-
-
-def file_id(path: Path) -> str:
-    """Returns the first 12 hex digits of a file's SHA-256: what it is, wherever it lies."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]

@@ -6,10 +6,13 @@ not, and every process of a distributed run draws the same architecture for the 
 
 from __future__ import annotations
 
+import random
 import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from posesearch.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -26,9 +29,36 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     Args:
         seed: The run's seed.
         purpose: What the numbers are for, e.g. "augment"; different purposes are independent.
-        counters: Non-negative counters such as epoch or step.
+        counters: Non-negative counters such as epoch or step; a purpose always has the same number of them, since
+            trailing zeros do not make another key.
     """
     return np.random.Generator(np.random.PCG64(_sequence(seed, purpose, counters)))
+
+
+Randomness = np.random.Generator | np.random.RandomState | random.Random | int
+
+
+def as_generator(source: Randomness) -> np.random.Generator:
+    """Returns a NumPy generator for whatever a caller uses as a source of random numbers.
+
+    Args:
+        source: A generator (returned as it is), a seed, or a `random.Random` or `RandomState`, which is advanced.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if isinstance(source, np.random.Generator):
+        return source
+    if isinstance(source, random.Random):
+        return np.random.default_rng(source.getrandbits(63))
+    if isinstance(source, np.random.RandomState):
+        return np.random.default_rng(source.randint(0, 2**31, size=2))
+    if isinstance(source, int) and not isinstance(source, bool) and source >= 0:
+        return np.random.default_rng(source)
+    raise UsageError(
+        f"rng: got {source!r}. Allowed: numpy.random.Generator, RandomState, random.Random, or a seed (0 or more). "
+        "Try numpy.random.default_rng(0)."
+    )
 
 
 def torch_seed(seed: int, purpose: str, *counters: int) -> int:

@@ -26,6 +26,11 @@ from posesearch.files import read_json, write_json_atomic
 MANIFEST = "run.json"
 LOCK = ".lock"
 FORMAT = 1
+_START = "Start one with: posesearch supernet-train"
+_RESTORE = (
+    "It is written by posesearch and not meant to be edited: restore it from a copy, or start a new run under another "
+    "name (--run)."
+)
 NAME_RULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -87,17 +92,21 @@ class Run:
         )
 
     @classmethod
-    def newest(cls, root: Path) -> Run:
-        """Opens the run that was created last.
+    def newest(cls, root: Path, kind: str | None = None) -> Run:
+        """Opens the run that was created last, of one kind or of any.
 
         Raises:
             UsageError: There is no run at all.
             DataError: Its manifest is damaged.
         """
         names = run_names(root)
-        if not names:
-            raise UsageError(_existing(root, names))
-        return cls.read(Path(root) / names[0])
+        for name in names:
+            run = cls.read(Path(root) / name)
+            if kind in (None, run.manifest["kind"]):
+                return run
+        raise UsageError(
+            _existing(root, ()) if not names else f"none of the runs in {root} is a {kind} run. {_START}"
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -107,12 +116,11 @@ class Run:
             DataError: It is missing, no JSON, not a manifest, or of a later format.
         """
         path = Path(folder) / MANIFEST
-        manifest = read_json(path, "run manifest")
+        manifest = read_json(path, "run manifest", _RESTORE)
         faults = _manifest_faults(manifest)
         if faults:
             raise DataError(
-                f"run manifest {path} cannot be used: {faults} It is written by posesearch and not meant to be "
-                "edited: restore it from a copy, or start a new run under another name."
+                f"run manifest {path} cannot be used: {faults} {_RESTORE}"
             )
         return cls(folder=Path(folder), manifest=manifest)
 
@@ -135,8 +143,8 @@ class Run:
         return Run.read(self.folder)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Holds the run for this process while the block runs.
+    def lock(self) -> Iterator[Run]:
+        """Holds the run for this process while the block runs, and yields it as its manifest is by then.
 
         Raises:
             EnvironmentFault: Another process (or another block of this one) holds it, or the file system has no
@@ -157,7 +165,7 @@ class Run:
             stream.flush()
             # The file stays: removing it would let a third process lock a new file of the same name while a
             # second one still waits on the old.
-            yield
+            yield Run.read(self.folder)
 
 
 def _take(descriptor: int, name: str, path: Path) -> None:
@@ -224,7 +232,7 @@ def versions() -> dict[str, str]:
 
 def _existing(root: Path, names: tuple[str, ...]) -> str:
     if not names:
-        return f"There are no runs in {root} yet. Start one with: posesearch supernet-train"
+        return f"There are no runs in {root} yet. {_START}"
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"Runs in {root}, newest first: {', '.join(names[:10])}{more}. Choose one of them with --run."
 

@@ -8,6 +8,7 @@ Points are (x, y) in crop pixels.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -152,6 +153,16 @@ def crops(dataset: PoseDataset, store: ImageStore, input_size: tuple[int, int]) 
     )
 
 
+@functools.cache
+def pixel_statistics(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns mean and standard deviation of pixels as (1, 3, 1, 1) on `device`.
+
+    Kept per device: making them anew would be a blocking copy to a GPU in every step.
+    """
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
+    return mean, std
+
+
 def normalise(
     images_BHWC: torch.Tensor,
     *,
@@ -168,6 +179,6 @@ def normalise(
         channels_last: Keep the memory order of the crops instead of making planes.
     """
     images = images_BHWC.to(device, non_blocking=True).permute(0, 3, 1, 2)
-    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
+    mean, std = pixel_statistics(images.device)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return images.to(torch.float32, memory_format=layout).sub_(mean).div_(std).to(dtype)

@@ -14,7 +14,7 @@ from posesearch.data.dataset import PoseDataset
 from posesearch.data.faults import Fault, error, errors_of, warning
 from posesearch.data.source import WHAT, DataSource, SplitFiles
 from posesearch.data.store import decode_image, map_threads
-from posesearch.errors import DataError
+from posesearch.errors import DataError, UsageError
 from posesearch.files import read_json
 from posesearch.progress import Progress, SilentProgress
 from posesearch.rng import generator
@@ -83,7 +83,12 @@ def check_dataset(
         source: Where the data lies.
         sample: Open at most this many images per split (a seeded choice); None opens all of them.
         progress: Where to report; by default nowhere.
+
+    Raises:
+        UsageError: `sample` is negative.
     """
+    if sample is not None and sample < 0:
+        raise UsageError(f"--sample {sample}: expected a number of images, 0 or more. Leave it out to open all.")
     counts: dict[str, SplitCounts] = {}
     faults: list[Fault] = []
     for split in WHAT:

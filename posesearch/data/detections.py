@@ -56,7 +56,7 @@ def read_detections(
         raise DataError(
             f"{what} {detections_file}: none of its {len(entries)} boxes has category {dataset.category_id}, a "
             f"positive size, a score of at least {score_threshold:g} and an image of {dataset.annotation_file}. "
-            "Give the boxes of the same split, or lower the score threshold."
+            "Give the boxes of the same split, or use ground-truth boxes (`--boxes gt`)."
         )
     return _with_boxes(dataset, detections_file, kept)
 

@@ -101,13 +101,17 @@ class DataSource:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> DataSource:
+    def from_plain(cls, plain: Any) -> DataSource:
         """Returns the source that `to_plain` wrote.
 
         Raises:
-            DataError: A key is unknown or a value is not text.
+            DataError: It is no mapping, a key is unknown, or a value is not text.
         """
         known = [field.name for field in fields(cls)]
+        if not isinstance(plain, Mapping):
+            raise DataError(
+                f"data source: got {plain!r}. Allowed: text under the keys {', '.join(known)}. Correct the entry."
+            )
         for key, value in plain.items():
             if key not in known or not isinstance(value, str):
                 raise DataError(
@@ -116,11 +120,16 @@ class DataSource:
                 )
         return cls(**plain)
 
-    def _folder(self) -> Path:
+    def _folder(self, split: str) -> Path:
         folder = Path(self.data or "")
-        if not self.data or not folder.is_dir():
+        if not self.data:
             raise DataError(
-                f"data folder not found: {folder if self.data else '(none given)'}. Allowed: a folder with "
+                f"no {WHAT[split]} given. Give the data folder with --data DIR, or the file with "
+                f"--{split}-annotations FILE."
+            )
+        if not folder.is_dir():
+            raise DataError(
+                f"data folder not found: {folder}. Allowed: a folder with "
                 "annotations/person_keypoints_train2017.json, annotations/person_keypoints_val2017.json and the "
                 "image folders train2017/ and val2017/. Check the path, or make a data set with "
                 "`posesearch data synth DIR`."
@@ -128,7 +137,7 @@ class DataSource:
         return folder
 
     def _find_annotations(self, split: str) -> Path:
-        folder = self._folder()
+        folder = self._folder(split)
         if not (folder / "annotations").is_dir():
             raise DataError(
                 f"{folder} has no folder 'annotations'. Allowed: the COCO layout (annotations/NAME_{split}.json or "
@@ -146,7 +155,7 @@ class DataSource:
         if name is None and found:
             raise DataError(
                 f"{folder / 'annotations'} holds {len(found)} annotation sets for the split '{split}'. Allowed: "
-                f"one of {names}. Choose it by name (annotations={next(iter(found))})."
+                f"one of {names}. Choose it by name: --annotations {next(iter(found))}."
             )
         wanted = f"{name}_{split}.json" if name else f"NAME_{split}.json"
         raise DataError(
@@ -169,5 +178,5 @@ class DataSource:
             return annotation_file.parent  # images beside their JSON
         raise DataError(
             f"no image folder for {annotation_file}: looked for {', '.join(names)} in {root}. Allowed: one of "
-            "these, or any folder given by name. Put the images there or give their folder."
+            "these, or any folder given by name. Put the images there, or give their folder with --images."
         )

@@ -71,6 +71,7 @@ def check(
         progress: Where to report.
 
     Raises:
+        UsageError: `sample` is negative.
         EnvironmentFault: The picture cannot be written.
     """
     report = check_dataset(data, sample=sample, progress=progress)

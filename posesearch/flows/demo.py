@@ -134,4 +134,5 @@ def _budget(opened: Run, progress: Progress) -> tuple[Run, float]:
         f"The demo's networks take {low_ms:.2f} to {high_ms:.2f} ms on one thread of this machine; "
         f"the budget is {budget_ms:g} ms."
     )
-    return opened.updated(demo_budget_ms=budget_ms), budget_ms
+    with opened.lock() as opened:
+        return opened.updated(demo_budget_ms=budget_ms), budget_ms

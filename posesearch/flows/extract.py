@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from posesearch.checkpoint import write_model_file
+from posesearch.checkpoint import weights_id, write_model_file
 from posesearch.config import parse_stored
 from posesearch.data.source import DataSource
-from posesearch.data.store import ImageStore
 from posesearch.device import resolve_device
 from posesearch.errors import NoFeasibleArchitecture, UsageError, did_you_mean
 from posesearch.extract.parity import Parity, check_parity
-from posesearch.files import write_json_atomic
+from posesearch.files import read_json, write_json_atomic
 from posesearch.flows.evaluate import evaluate_network
 from posesearch.flows.header import model_header
 from posesearch.flows.inputs import EvaluationSet
+from posesearch.flows.material import Material
 from posesearch.flows.runs import open_run
 from posesearch.flows.supernet import load_supernet
 from posesearch.latency.process import measure_fresh
@@ -29,7 +28,6 @@ from posesearch.search.feasible import no_feasible_text
 from posesearch.search.outcome import RESULT, SearchOutcome, read_outcome
 from posesearch.spaces import Architecture, SearchSpace, load_preset, preset_names
 from posesearch.supernet import extract_subnet, recalibrate
-from posesearch.train.calibrate import CalibrationImages
 from posesearch.train.recipe import Recipe
 
 DEFAULT_PICKS = ("knee", "best")
@@ -102,24 +100,22 @@ def extract(
     if name is not None:
         check_name(name, "--name")
     place = resolve_device(device)
-    opened = open_run(run)
-    with opened.lock():
+    opened = open_run(run, kind="supernet")
+    with opened.lock() as opened:
         supernet, _ = load_supernet(opened)
         choices, conditions = _choices(opened, supernet.space, picks, arch, name, str(place))
-        recipe = parse_stored(Recipe, opened.manifest["recipe"], "recipe of the run")
         source = DataSource.from_plain(opened.manifest["data"])
         train_set, val_set = source.load("train"), source.load("val")
         seed = int(opened.manifest["seed"])
-        fit_part, _held_out = train_set.split_by_image(recipe.search_fraction, seed)
         size = supernet.space.input_size
-        calibration = CalibrationImages(
-            fit_part,
-            ImageStore.build(fit_part, progress=progress),
-            size,
-            persons=recipe.calibration_persons,
+        calibration = Material.prepare(
+            train_set,
+            parse_stored(Recipe, opened.manifest["recipe"], "recipe of the run"),
+            input_size=size,
             seed=seed,
             device=place,
-        )
+            progress=progress,
+        ).calibration
         val = EvaluationSet.prepare(val_set, size, progress)
         supernet.to(place)
         missing = [choice.arch for choice in choices if choice.member is None]
@@ -149,7 +145,12 @@ def extract(
                 )
                 file = opened.path("models", f"{choice.name}.safetensors")
                 write_model_file(file, network.state_dict(), info)
-                summary = _summary(choice, parity, evaluation, latency, file, opened)
+                summary = {
+                    **_summary(choice, parity, evaluation, latency),
+                    "weights_id": weights_id(network.state_dict()),
+                    "file": str(file.relative_to(opened.folder)),
+                }
+                summary |= _retrained_before(opened, summary)
                 write_json_atomic(opened.path("models", f"{choice.name}.json"), summary)
                 models.append(summary)
                 bar.advance(1, AP=evaluation["AP"])
@@ -158,12 +159,7 @@ def extract(
 
 
 def _summary(
-    choice: Choice,
-    parity: Parity,
-    evaluation: dict[str, Any],
-    latency: dict[str, Any],
-    file: Path,
-    opened: Run,
+    choice: Choice, parity: Parity, evaluation: dict[str, Any], latency: dict[str, Any]
 ) -> dict[str, Any]:
     return {
         "name": choice.name,
@@ -174,11 +170,18 @@ def _summary(
         "cost": cost(choice.arch).to_plain(),
         "supernet": {"AP": choice.member.ap, "split": "search"} if choice.member else None,
         "extracted": evaluation,
-        "retrained": None,
         "latency": latency,
         "parity": parity.to_plain(),
-        "file": str(file.relative_to(opened.folder)),
     }
+
+
+def _retrained_before(opened: Run, summary: dict[str, Any]) -> dict[str, Any]:
+    """Returns what an earlier retraining of these very weights wrote, so that extracting again does not lose it."""
+    path = opened.path("models", f"{summary['name']}.json")
+    earlier = read_json(path, "model summary") if path.exists() else {}
+    if earlier.get("weights_id") != summary["weights_id"]:
+        return {"retrained": None}
+    return {key: earlier[key] for key in ("retrained", "retrained_file") if key in earlier}
 
 
 def _choices(

@@ -13,14 +13,22 @@ from posesearch.run import MANIFEST, Run, free_name
 from posesearch.train.state import differences
 
 
-def open_run(name: str | None) -> Run:
-    """Opens the named run, or the newest one.
+def open_run(name: str | None, *, kind: str | None = None) -> Run:
+    """Opens the named run, or the newest one; with `kind`, only one of that kind.
 
     Raises:
         UsageError: There is no such run; the message lists those that exist.
         DataError: Its manifest is damaged.
     """
-    return Run.open(RUNS, name) if name else Run.newest(RUNS)
+    if name is None:
+        return Run.newest(RUNS, kind)
+    opened = Run.open(RUNS, name)
+    if kind not in (None, opened.manifest["kind"]):
+        raise UsageError(
+            f"run '{name}' is a {opened.manifest['kind']} run; this command needs a {kind} run. Choose one with --run, "
+            "or start one with: posesearch supernet-train"
+        )
+    return opened
 
 
 def open_or_create(

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posesearch.checkpoint import weights_id
 from posesearch.config import parse_stored
 from posesearch.data.source import DataSource
-from posesearch.data.store import ImageStore
 from posesearch.device import resolve_device
 from posesearch.errors import UsageError
-from posesearch.files import file_id
-from posesearch.flows.inputs import EvaluationSet
+from posesearch.flows.material import Material
 from posesearch.flows.runs import open_run
-from posesearch.flows.supernet import SUPERNET_FILE, evaluate_subnet, load_supernet
+from posesearch.flows.supernet import evaluate_subnet, load_supernet
 from posesearch.interrupt import stop_on_interrupt
 from posesearch.latency.meter import LatencyMeter
 from posesearch.latency.process import EffortName, measure_fresh
@@ -25,7 +24,6 @@ from posesearch.progress import Progress
 from posesearch.search.outcome import SearchOutcome
 from posesearch.search.search import run_search
 from posesearch.spaces import Architecture, SearchSpace, load_preset
-from posesearch.train.calibrate import CalibrationImages
 from posesearch.train.recipe import Recipe
 
 DEFAULT_EVALUATIONS = 100
@@ -129,7 +127,7 @@ def search(
     budget = LatencyBudget(latency_ms=latency_ms, percentile=percentile, runtime=runtime, precision=precision)
     place = resolve_device(device)
     conditions = Conditions(device=str(place), runtime=runtime, precision=precision, threads=threads)
-    opened = open_run(run)
+    opened = open_run(run, kind="supernet")
     evaluations = trials if trials is not None else DEFAULT_EVALUATIONS
     plan = {
         "run": opened.name,
@@ -141,22 +139,21 @@ def search(
     folder = opened.path("search")
     if dry_run:
         return SearchResult(run=opened.name, folder=folder, plan=plan)
-    with opened.lock():
+    with opened.lock() as opened:
         supernet, _ = load_supernet(opened)
         supernet.to(place)
         space = supernet.space
-        recipe = parse_stored(Recipe, opened.manifest["recipe"], "recipe of the run")
-        run_seed = int(opened.manifest["seed"])
-        train = DataSource.from_plain(opened.manifest["data"]).load("train")
-        fit_part, held_out = train.split_by_image(recipe.search_fraction, run_seed)
-        store = ImageStore.build(train, progress=progress)
-        calibration = CalibrationImages(
-            fit_part, store, space.input_size, persons=recipe.calibration_persons, seed=run_seed, device=place
+        material = Material.prepare(
+            DataSource.from_plain(opened.manifest["data"]).load("train"),
+            parse_stored(Recipe, opened.manifest["recipe"], "recipe of the run"),
+            input_size=space.input_size,
+            seed=int(opened.manifest["seed"]),
+            device=place,
+            progress=progress,
         )
-        held = EvaluationSet.prepare(held_out, space.input_size, progress, store)
 
         def evaluate(arch: Architecture) -> Mapping[str, Any]:
-            return evaluate_subnet(supernet, arch, calibration, held, place).to_plain()
+            return evaluate_subnet(supernet, arch, material, place).to_plain()
 
         def confirm(archs: Sequence[Architecture]) -> Mapping[str, Measured]:
             progress.message(f"search: measuring {len(archs)} architectures again in two fresh processes.")
@@ -171,7 +168,7 @@ def search(
                 evaluate=evaluate,
                 meter=LatencyMeter(conditions, space.smallest()),
                 cost=cost,
-                weights_id=file_id(opened.path(SUPERNET_FILE)),
+                weights_id=weights_id(supernet.state_dict()),
                 progress=progress,
                 stop=stop,
                 references=reference_architectures(space),

@@ -11,19 +11,18 @@ import torch
 from posesearch.checkpoint import ModelInfo, read_model_file, write_model_file
 from posesearch.config import to_plain
 from posesearch.data.source import DataSource
-from posesearch.data.store import ImageStore
 from posesearch.device import resolve_device
 from posesearch.errors import DataError
 from posesearch.flows.header import supernet_header
-from posesearch.flows.inputs import NOT_DRAWN, RUNS, EvaluationSet, data_or_generated, is_drawn, is_generated
+from posesearch.flows.inputs import NOT_DRAWN, RUNS, data_or_generated, is_drawn, is_generated
+from posesearch.flows.material import Material
 from posesearch.flows.runs import open_or_create
-from posesearch.flows.weights import start_from, starting_point
+from posesearch.flows.weights import FRESH_WEIGHTS, open_start
 from posesearch.interrupt import stop_on_interrupt
 from posesearch.progress import Progress
 from posesearch.run import Run
 from posesearch.spaces import Architecture, SearchSpace, load_space
 from posesearch.supernet import Supernet, recalibrate
-from posesearch.train.calibrate import CalibrationImages
 from posesearch.train.evaluate import Evaluation, evaluate_forward
 from posesearch.train.loop import fit
 from posesearch.train.recipe import load_recipe
@@ -112,6 +111,7 @@ def supernet_train(
     train = source.load("train")
     search_space = search_space.with_joints(train.skeleton.num_joints)
     fit_part, held_out = train.split_by_image(chosen.search_fraction, seed)
+    start = open_start(init)
     plan = {
         "space": search_space.name,
         "space_id": search_space.id,
@@ -131,7 +131,7 @@ def supernet_train(
         "recipe": to_plain(chosen),
         "data": source.to_plain(),
         "seed": seed,
-        "init": starting_point(init),
+        "init": start.label if start else FRESH_WEIGHTS,
     }
     opened = open_or_create(
         name,
@@ -144,29 +144,26 @@ def supernet_train(
         fresh=fresh,
         progress=progress,
     )
-    with opened.lock():
+    with opened.lock() as opened:
         supernet = Supernet(search_space, seed=seed)
-        if init is not None:
-            start_from(supernet, init, train.skeleton, progress)
-        store = ImageStore.build(train, progress=progress)
-        size = search_space.input_size
-        calibration = CalibrationImages(
-            fit_part, store, size, persons=chosen.calibration_persons, seed=seed, device=place
+        if start is not None:
+            start.fill(supernet, train.skeleton, progress)
+        material = Material.prepare(
+            train, chosen, input_size=search_space.input_size, seed=seed, device=place, progress=progress
         )
-        held = EvaluationSet.prepare(held_out, size, progress, store)
         ends = {"largest": search_space.largest(), "smallest": search_space.smallest()}
         evaluations: dict[str, dict[str, Any]] = {}
 
         def evaluate() -> dict[str, dict[str, Any]]:
             for kind, arch in ends.items():
-                evaluations[kind] = evaluate_subnet(supernet, arch, calibration, held, place).to_plain()
+                evaluations[kind] = evaluate_subnet(supernet, arch, material, place).to_plain()
             return evaluations
 
         with stop_on_interrupt() as stop:
             fit(
                 SupernetTask(supernet, chosen.supernet, chosen.loss, seed=seed),
-                fit_part,
-                store,
+                material.fit_part,
+                material.store,
                 chosen.for_supernet(),
                 folder=opened.path("supernet"),
                 fingerprint=settings,
@@ -198,17 +195,16 @@ def supernet_train(
 def evaluate_subnet(
     supernet: Supernet,
     arch: Architecture,
-    calibration: CalibrationImages,
-    held: EvaluationSet,
+    material: Material,
     device: torch.device,
 ) -> Evaluation:
     """Recalibrates and evaluates one subnet; the supernet is left as it is."""
-    buffers = recalibrate(supernet, arch, calibration)
+    buffers = recalibrate(supernet, arch, material.calibration)
     with torch.no_grad():
         return evaluate_forward(
             lambda images_BCHW: supernet(images_BCHW, arch, buffers=buffers),
-            held.crops,
-            held.dataset,
+            material.held.crops,
+            material.held.dataset,
             device=device,
         )
 

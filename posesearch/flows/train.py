@@ -17,7 +17,7 @@ from posesearch.flows.evaluate import evaluate_network
 from posesearch.flows.header import model_header
 from posesearch.flows.inputs import NOT_DRAWN, EvaluationSet, data_or_generated, is_drawn, is_generated
 from posesearch.flows.runs import open_or_create
-from posesearch.flows.weights import start_from, starting_point
+from posesearch.flows.weights import FRESH_WEIGHTS, open_start
 from posesearch.interrupt import stop_on_interrupt
 from posesearch.models.modelfile import load_model
 from posesearch.models.pose import PoseModel
@@ -140,7 +140,7 @@ def train(
         )
     train_set = source.load("train")
     arch = subject.arch.with_joints(train_set.skeleton.num_joints)
-    start = init or (None if from_scratch else subject.file)
+    start = open_start(init or (None if from_scratch else subject.file))
     plan = {
         "arch": arch.code,
         "recipe": chosen.name,
@@ -148,7 +148,7 @@ def train(
         "persons": len(train_set),
         "epochs": chosen.epochs,
         "steps": chosen.epochs * max(1, len(train_set) // chosen.batch_size),
-        "start": starting_point(start),
+        "start": f"{start.file}, {start.label}" if start else FRESH_WEIGHTS,
     }
     if dry_run:
         return TrainResult(
@@ -158,16 +158,16 @@ def train(
         "recipe": to_plain(chosen),
         "data": source.to_plain(),
         "seed": seed,
-        "start": plan["start"],
+        "start": start.label if start else FRESH_WEIGHTS,
         "arch": arch.to_plain(),
     }
     home = subject.run or open_or_create(
         run or subject.name, kind="model", settings=settings, extra={}, fresh=fresh, progress=progress
     )
-    with home.lock():
+    with home.lock() as home:
         network = PoseModel(arch, seed=seed)
         if start is not None:
-            start_from(network, start, train_set.skeleton, progress)
+            start.fill(network, train_set.skeleton, progress)
         store = ImageStore.build(train_set, progress=progress)
         material = EvaluationSet.prepare(source.load("val"), arch.input_size, progress)
         evaluation: dict[str, Any] = {}

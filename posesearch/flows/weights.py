@@ -1,51 +1,65 @@
-"""Weights to start from (`--init`): a supernet or model file of posesearch, or published StarNet weights."""
+"""Weights to start from (`--init`, or those of an extracted model), read once and known by their numbers."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
+from posesearch.checkpoint import weights_id
 from posesearch.errors import DataError
-from posesearch.files import file_id
 from posesearch.keypoints.skeleton import Skeleton
 from posesearch.progress import Progress
-from posesearch.supernet import Supernet, read_starting_weights, warm_start
+from posesearch.supernet import StartingWeights, Supernet, read_starting_weights, warm_start
+
+FRESH_WEIGHTS = "fresh weights"
 
 
-def start_from(module: nn.Module, init: Path, skeleton: Skeleton, progress: Progress) -> None:
-    """Fills `module` with whatever of the file fits, and says what did.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Start:
+    """Weights a training begins with.
 
-    Channels of a network that was trained alone are sorted by importance before they become the leading, shared ones of
-    a supernet. A head for other joints is left out even where their number is the same.
-
-    Args:
-        module: A supernet or a network; filled in place.
-        init: The file.
-        skeleton: The joints `module` is to predict.
-        progress: Where to report.
-
-    Raises:
-        DataError: The file is missing, damaged, or nothing in it fits.
+    Attributes:
+        file: Where they came from.
+        weights: The tensors, under our names.
+        label: What a run notes about them; the same for a file that was moved, or whose header has changed.
     """
-    start = read_starting_weights(init)
-    same_joints = start.info is None or tuple(start.info.skeleton.get("names", ())) == skeleton.names
-    report = warm_start(
-        module, start.state, sort=start.sort and isinstance(module, Supernet), include_head=same_joints
-    )
-    progress.message(f"{init}: {report.summary()}")
 
+    file: Path
+    weights: StartingWeights
+    label: str
 
-def starting_point(init: Path | None) -> str:
-    """Returns what a run notes about its start: the file's name and identity, so that a moved file is the same.
+    def fill(self, module: nn.Module, skeleton: Skeleton, progress: Progress) -> None:
+        """Fills a supernet or a network with whatever fits, and says what did.
 
-    Raises:
-        DataError: There is no such file.
-    """
-    if init is None:
-        return "fresh weights"
-    if not Path(init).is_file():
-        raise DataError(
-            f"--init {init} not found. Give a supernet or model file of posesearch, or published StarNet weights."
+        Channels of a network that was trained alone are sorted by importance before they become the leading, shared
+        ones of a supernet. A head for other joints is left out even where their number is the same.
+
+        Raises:
+            DataError: Nothing fits.
+        """
+        info = self.weights.info
+        report = warm_start(
+            module,
+            self.weights.state,
+            sort=self.weights.sort and isinstance(module, Supernet),
+            include_head=info is None or tuple(info.skeleton.get("names", ())) == skeleton.names,
         )
-    return f"{Path(init).name} ({file_id(init)})"
+        progress.message(f"{self.file}: {report.summary()}")
+
+
+def open_start(file: Path | None) -> Start | None:
+    """Reads weights to start from; None for None.
+
+    Raises:
+        DataError: The file is missing, damaged, or neither ours nor published StarNet weights.
+    """
+    if file is None:
+        return None
+    if not Path(file).is_file():
+        raise DataError(
+            f"--init {file} not found. Give a supernet or model file of posesearch, or published StarNet weights."
+        )
+    weights = read_starting_weights(file)
+    return Start(file=file, weights=weights, label=f"weights {weights_id(weights.state)}")

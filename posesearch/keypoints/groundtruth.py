@@ -226,16 +226,18 @@ def keypoint_categories(
     """The categories that have joint names; all of them in a file where none has.
 
     Raises:
-        DataError: "categories" is no list of objects with whole-number ids, or it is empty.
+        DataError: "categories" is no list of objects with whole-number ids, or it is empty, or joint
+            names are no text.
     """
+    require(coco, dict, "the document", source)
     require(coco.get("categories"), list, '"categories"', source)
     rows = coco["categories"]
     ids = id_column(rows, "id", source=f"{source}, categories").tolist()
     found = tuple(
         KeypointCategory(
             id=identity,
-            joints=tuple(row.get("keypoints") or ()),
-            limbs=tuple(tuple(limb) for limb in row.get("skeleton") or ()),
+            joints=_joint_names(row.get("keypoints") or [], f"{source}, category {identity}"),
+            limbs=_limbs(row.get("skeleton")),
         )
         for identity, row in zip(ids, rows, strict=True)
     )
@@ -245,6 +247,23 @@ def keypoint_categories(
             'its joint names under "keypoints". Add it.'
         )
     return tuple(category for category in found if category.joints) or found
+
+
+def _joint_names(names: Any, source: str) -> tuple[str, ...]:
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise DataError(
+            f'{source}: "keypoints" is {names!r:.80}. It must be a list of joint names. Correct the category.'
+        )
+    return tuple(names)
+
+
+def _limbs(stated: Any) -> tuple[tuple[int, ...], ...]:
+    """Limbs that are no pair of numbers are left out: they are only drawn."""
+    return tuple(
+        tuple(limb)
+        for limb in (stated if isinstance(stated, list) else [])
+        if isinstance(limb, list) and len(limb) == 2 and all(isinstance(joint, int) for joint in limb)
+    )
 
 
 def _category(categories: Sequence[KeypointCategory], wanted: int | None, source: str) -> KeypointCategory:

@@ -41,7 +41,10 @@ def score_results_file(results: Path, annotations: Path) -> dict[str, float]:
         detections = Detections.from_results(
             rows, ground_truth.num_joints, source=str(results), category_id=category.id
         )
-        figures.append(evaluate_oks(ground_truth, detections, sigmas))
+        try:
+            figures.append(evaluate_oks(ground_truth, detections, sigmas))
+        except DataError as fault:
+            raise DataError(f"{results} against {annotations}: {fault}") from fault
         persons += ground_truth.num_persons
     return {name: _mean([each[name] for each in figures]) for name in FIGURES} | {"persons": persons}
 

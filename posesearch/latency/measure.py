@@ -8,6 +8,7 @@ round is done again.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from posesearch.latency.types import Conditions, Measured
 
 SENTINEL = "sentinel"
 
+NEW_STATE_ROUNDS = 5
+"""Disturbed rounds in a row that are no disturbance any more but a new state of the machine: measuring starts again."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Effort:
@@ -40,7 +44,7 @@ class Effort:
         max_rounds: Rounds at most.
         half_width: Stop when every network's interval is this narrow, relative to its median.
         sentinel_band: A round whose sentinel lies further from the run's median is done again.
-        max_s: No further round is begun after this many seconds a network, `min_rounds` excepted.
+        max_s: After this many seconds a network every round counts, and none is begun once there are `min_rounds`.
     """
 
     warm_up_s: float
@@ -68,7 +72,9 @@ BRIEF = Effort(
     min_rounds=12, max_rounds=40, half_width=0.01, max_s=0.6,
 )  # fmt: skip
 
-# While searching, at most about half a second an architecture: it ranks candidates, it makes no claim.
+# While searching: it ranks candidates, it makes no claim. An architecture takes at least 35 calls and as many
+# of the sentinel, whatever `max_s` says: 0.5 s for a network of 5 ms, 2.6 s for the largest of space `starnet` (59 ms) on
+# two busy cores.
 FAST = Effort(
     warm_up_s=0.03, max_warm_up_s=0.08, settle_calls=5, unrecorded=1, recorded=5,
     min_rounds=5, max_rounds=20, half_width=0.02, max_s=0.15,
@@ -124,7 +130,13 @@ def measure_many(
 
 
 def to_measured(
-    timing: Timing, conditions: Conditions, device: str, *, noisy: bool, drift: float = 1.0
+    timing: Timing,
+    conditions: Conditions,
+    device: str,
+    *,
+    noisy: bool,
+    drift: float = 1.0,
+    yardstick_ms: float = 0.0,
 ) -> Measured:
     """Puts figures and circumstances together; `drift` divides the figures (see `meter`)."""
     return Measured(
@@ -141,6 +153,7 @@ def to_measured(
         processes=0,
         noise="noisy" if noisy or timing.half_width > QUIET else "quiet",
         drift=drift,
+        yardstick_ms=yardstick_ms,
     )
 
 
@@ -154,6 +167,9 @@ def time_calls(
 ) -> tuple[dict[str, Timing], int]:
     """Runs the protocol on prepared calls.
 
+    A round in which the sentinel is off is done again. After `NEW_STATE_ROUNDS` of them in a row the machine has
+    changed for good: what was recorded before is dropped, so that the figures are those of the present state.
+
     Args:
         calls: What to time, by key.
         sentinel: The key that stands for the machine's state.
@@ -162,7 +178,7 @@ def time_calls(
         seed: Key of the visiting order.
 
     Returns:
-        Figures by key, and how many rounds had to be done again.
+        Figures by key, each of `effort.min_rounds` rounds at least, and how many rounds had to be done again.
     """
     keys = list(calls)
     with torch.inference_mode():
@@ -170,18 +186,24 @@ def time_calls(
             if key not in warm:
                 warm_up(call, effort)
         rounds: dict[str, list[np.ndarray]] = {key: [] for key in keys}
-        redone = 0
+        redone = in_a_row = 0
         end_s = time.perf_counter() + effort.max_s * len(keys)
-        for number in range(effort.max_rounds * 2):
+        for number in itertools.count():
             order = rng.generator(seed, "latency order", number).permutation(len(keys))
             visit = {keys[index]: _visit(calls[keys[index]], effort) for index in order}
-            if _disturbed(visit[sentinel], rounds[sentinel], effort) and time.perf_counter() < end_s:
-                redone += 1
-                continue
+            # From here on every round counts, so that it ends, and with enough rounds.
+            late = number + 1 >= 2 * effort.max_rounds or time.perf_counter() >= end_s
+            if not late and _disturbed(visit[sentinel], rounds[sentinel], effort):
+                redone, in_a_row = redone + 1, in_a_row + 1
+                if in_a_row < NEW_STATE_ROUNDS:
+                    continue
+                redone += len(rounds[sentinel]) - 1  # this one counts after all
+                rounds = {key: [] for key in keys}
+            in_a_row = 0
             for key, calls_ms_C in visit.items():
                 rounds[key].append(calls_ms_C)
             done = len(rounds[sentinel])
-            if done >= effort.max_rounds or (done >= effort.min_rounds and time.perf_counter() >= end_s):
+            if done >= effort.max_rounds or (done >= effort.min_rounds and late):
                 break
             # The interval costs milliseconds a network to compute: look at it every fifth round only.
             if done >= effort.min_rounds and done % 5 == 0 and _precise(rounds, effort):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import torch
@@ -39,6 +40,9 @@ def prepare_eager(model: nn.Module, images_BCHW: Tensor) -> Call:
 def prepare_cudagraph(model: nn.Module, images_BCHW: Tensor) -> Call:
     """The whole forward captured once as a CUDA graph and replayed: no launch cost an operator.
 
+    The graph is captured with the images' device as the current one, since `torch.cuda.graph` captures on a stream of
+    the current device. On `cuda:1` and beyond this has never run: no machine with two GPUs was at hand.
+
     Raises:
         EnvironmentFault: The device is not a CUDA GPU.
     """
@@ -48,15 +52,16 @@ def prepare_cudagraph(model: nn.Module, images_BCHW: Tensor) -> Call:
             f"--runtime cudagraph needs a CUDA GPU, the device is '{device}'. "
             "Use --runtime eager, or choose a GPU with --device cuda."
         )
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(stream):
-        for _ in range(GRAPH_WARM_UP_CALLS):
-            model(images_BCHW)
-    torch.cuda.current_stream(device).wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        kept_output = model(images_BCHW)
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            for _ in range(GRAPH_WARM_UP_CALLS):
+                model(images_BCHW)
+        torch.cuda.current_stream(device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            kept_output = model(images_BCHW)
 
     def call() -> None:
         graph.replay()
@@ -68,6 +73,13 @@ def prepare_cudagraph(model: nn.Module, images_BCHW: Tensor) -> Call:
 
 
 RUNTIMES: dict[str, Prepare] = {"eager": prepare_eager, "cudagraph": prepare_cudagraph}
+
+
+def counterpart(conditions: Conditions) -> Conditions | None:
+    """Returns the same conditions in the other runtime of a CUDA GPU, eager or CUDA graph; None on other devices."""
+    if torch.device(conditions.device).type != "cuda":
+        return None
+    return dataclasses.replace(conditions, runtime="cudagraph" if conditions.runtime == "eager" else "eager")
 
 
 def check_runtime(name: str) -> None:

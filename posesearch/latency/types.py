@@ -45,13 +45,13 @@ class Conditions:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise UsageError(
-                f"precision '{self.precision}' is not known.{did_you_mean(self.precision, PRECISIONS)} "
+                f"--precision '{self.precision}' is not known.{did_you_mean(self.precision, PRECISIONS)} "
                 f"Allowed: {', '.join(PRECISIONS)}."
             )
         for name in ("threads", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError(
-                    f"{name} = {getattr(self, name)}: expected at least 1. Try --{name} 1 or leave it out."
+                    f"--{name} {getattr(self, name)}: expected at least 1. Try --{name} 1 or leave it out."
                 )
 
     def to_plain(self) -> dict[str, Any]:
@@ -99,7 +99,8 @@ class Measured:
         rounds: Recorded rounds, all processes together.
         processes: Fresh processes measured in; 0 means inside the calling process.
         noise: "quiet" when the interval and the sentinel stayed within 3 %.
-        drift: By what factor the sentinel was slower than at the start and the figures were divided; 1 when not.
+        drift: By what factor the sentinel was slower than its best and the figures were divided; 1 when not.
+        yardstick_ms: The sentinel's best latency, to which the figures were related; 0 when there was no yardstick.
         process_spread: (slowest - fastest) / median between processes; 0 for a single one.
         protocol: The measuring protocol.
     """
@@ -117,6 +118,7 @@ class Measured:
     processes: int
     noise: Noise
     drift: float = 1.0
+    yardstick_ms: float = 0.0
     process_spread: float = 0.0
     protocol: str = PROTOCOL
 

@@ -82,8 +82,8 @@ def next_step(rows: RunRows) -> tuple[str, str]:
         return "Retrain a pick in full:", f"posesearch train {shlex.quote(_model_file(rows, waiting.name))}"
     ready = max(rows.models, key=lambda model: model.retrained.ap if model.retrained else 0.0)
     return (
-        "The picks are retrained. Ship one:",
-        f"posesearch export {shlex.quote(_model_file(rows, ready.name))} --format onnx",
+        "The picks are retrained. Score one with the flip test, or with a detector's boxes (--boxes FILE):",
+        f"posesearch evaluate {shlex.quote(_model_file(rows, f'{ready.name}-trained'))} --flip",
     )
 
 

@@ -110,10 +110,12 @@ class FrontMember:
     Attributes:
         candidate: The candidate.
         confirmed: The latency its rank and every claim rest on.
+        confirmed_also: Latencies in further runtimes, to be shown beside it; they decide nothing.
     """
 
     candidate: Candidate
     confirmed: Measured
+    confirmed_also: tuple[Measured, ...] = ()
 
     @property
     def ap(self) -> float:
@@ -122,13 +124,18 @@ class FrontMember:
         return self.candidate.ap
 
     def to_row(self, budget: LatencyBudget) -> dict[str, Any]:
-        """Returns the row of `result.json`: the candidate, `confirmed`, `confirmed_also` and `verdict`."""
-        return {
+        """Returns the row of `result.json`: the candidate, `confirmed`, `verdict` and `confirmed_also` by runtime.
+
+        Where there is no other runtime (on a CPU), there is no key `confirmed_also`.
+        """
+        row = {
             **self.candidate.to_row(),
             "confirmed": self.confirmed.to_plain(),
-            "confirmed_also": {},
             "verdict": budget.verdict(self.confirmed),
         }
+        if self.confirmed_also:
+            row["confirmed_also"] = {also.runtime: also.to_plain() for also in self.confirmed_also}
+        return row
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], source: str) -> FrontMember:
@@ -140,4 +147,7 @@ class FrontMember:
         return cls(
             candidate=Candidate.from_row(row, source),
             confirmed=measured_from_plain(row.get("confirmed"), source),
+            confirmed_also=tuple(
+                measured_from_plain(also, source) for also in row.get("confirmed_also", {}).values()
+            ),
         )

@@ -27,8 +27,8 @@ def confirm_front(
     """Ranks candidates by confirmed latency.
 
     The front of the search's own figures is confirmed; members over budget leave it, and the front of what remains is
-    formed again. A candidate not confirmed yet takes part with its own figure times the usual ratio between
-    confirmed and own, since processes differ by a common factor.
+    formed again. A candidate not confirmed yet takes part with its own figure, put on the best yardstick of all, times
+    the usual ratio between confirmed and own, since processes differ by a common factor.
 
     Args:
         candidates: Evaluated candidates within the budget, each architecture once.
@@ -43,10 +43,11 @@ def confirm_front(
         own = {c.arch.id: c.latency for c in (*candidates, *extra)}
         return _front(candidates, own, budget), (), own
     confirmed: dict[str, Measured] = {}
+    own_ms = _own_figures(candidates, budget)
     for _ in range(ROUNDS):
         front = pareto_front(
             [c for c in candidates if _within(c, confirmed, budget)],
-            _point(confirmed, _usual_ratio(candidates, confirmed, budget), budget),
+            _point(own_ms, confirmed, _usual_ratio(own_ms, confirmed, budget), budget),
         )
         wanted = [c.arch for c in (*front, *extra) if c.arch.id not in confirmed]
         if not wanted:
@@ -74,24 +75,30 @@ def _within(candidate: Candidate, confirmed: Mapping[str, Measured], budget: Lat
     return latency is None or budget.allows(latency)
 
 
-def _usual_ratio(
-    candidates: Sequence[Candidate], confirmed: Mapping[str, Measured], budget: LatencyBudget
-) -> float:
-    ratios = [
-        confirmed[c.arch.id].at(budget.percentile) / c.latency.at(budget.percentile)
+def _own_figures(candidates: Sequence[Candidate], budget: LatencyBudget) -> dict[str, float]:
+    """Returns the search's figures by architecture id, as if all had been related to the lowest yardstick."""
+    best_ms = min((c.latency.yardstick_ms for c in candidates if c.latency.yardstick_ms > 0), default=0.0)
+    return {
+        c.arch.id: c.latency.at(budget.percentile)
+        * (best_ms / c.latency.yardstick_ms if c.latency.yardstick_ms > 0 else 1.0)
         for c in candidates
-        if c.arch.id in confirmed
-    ]
+    }
+
+
+def _usual_ratio(
+    own_ms: Mapping[str, float], confirmed: Mapping[str, Measured], budget: LatencyBudget
+) -> float:
+    ratios = [confirmed[key].at(budget.percentile) / own_ms[key] for key in own_ms if key in confirmed]
     return float(np.median(ratios)) if ratios else 1.0
 
 
 def _point(
-    confirmed: Mapping[str, Measured], ratio: float, budget: LatencyBudget
+    own_ms: Mapping[str, float], confirmed: Mapping[str, Measured], ratio: float, budget: LatencyBudget
 ) -> Callable[[Candidate], tuple[float, float]]:
     def point(candidate: Candidate) -> tuple[float, float]:
         assert candidate.ap is not None
         latency = confirmed.get(candidate.arch.id)
-        own_ms = candidate.latency.at(budget.percentile) * ratio
-        return candidate.ap, latency.at(budget.percentile) if latency is not None else own_ms
+        expected_ms = own_ms[candidate.arch.id] * ratio
+        return candidate.ap, latency.at(budget.percentile) if latency is not None else expected_ms
 
     return point

@@ -44,6 +44,7 @@ class SearchLoop:
         seed: Key of all proposals.
         evaluations: How many evaluations the search shall reach.
         warm_starts: (architecture, origin) pairs asked first.
+        patience_from: Asks before this one do not count as fruitless: another sampler or seed made them.
     """
 
     def __init__(
@@ -60,11 +61,12 @@ class SearchLoop:
         seed: int,
         evaluations: int,
         warm_starts: Sequence[tuple[Architecture, str]],
+        patience_from: int = 0,
     ) -> None:
         self._space, self._study, self._memo, self._budget = space, study, memo, budget
         self._measure, self._cost, self._genes = measure, cost, genes
         self._sampler, self._seed, self._evaluations = sampler, seed, evaluations
-        self._warm_starts = tuple(warm_starts)
+        self._warm_starts, self._patience_from = tuple(warm_starts), patience_from
         self._features = functools.cache(lambda arch: cost_features(cost(arch)))
 
     @property
@@ -75,13 +77,13 @@ class SearchLoop:
     def why_stop(self) -> str | None:
         """Returns why the search should end before all evaluations are done, or None."""
         candidates = self._study.candidates
-        asked = {c.arch for c in candidates}
+        asked = self._asked()
         if len(asked) >= self._space.cardinality:
             return (
                 f"all {self._space.cardinality} architectures of space '{self._space.name}' have been asked"
             )
         lost = 0
-        for candidate in reversed(candidates):
+        for candidate in reversed(candidates[self._patience_from :]):
             if _new(candidate) or not _proposed(candidate):
                 break
             lost += 1
@@ -96,7 +98,7 @@ class SearchLoop:
     def step(self) -> Candidate:
         """Asks once, answers, and returns the answer."""
         ask = self._next_ask()
-        asked = {c.arch for c in self._study.candidates}
+        asked = self._asked()
         latency = self._measure(ask.arch)
         feasible = self._budget.allows(latency)
         candidate = Candidate(
@@ -113,6 +115,14 @@ class SearchLoop:
         self._study.tell(ask, candidate, self._believed_ap(candidate))
         return candidate
 
+    def _asked(self) -> set[Architecture]:
+        """Returns what need not be asked again: all candidates but those a later measurement put within the budget."""
+        return {
+            c.arch
+            for c in self._study.candidates
+            if c.feasible or not self._budget.allows(self._measure(c.arch))
+        }
+
     def _believed_ap(self, candidate: Candidate) -> float | None:
         """Mean AP of the evaluated architectures nearest in genes, for what GP itself proposed over budget.
 
@@ -128,7 +138,7 @@ class SearchLoop:
 
     def _next_ask(self) -> Ask:
         candidates = self._study.candidates
-        asked = {c.arch for c in candidates}
+        asked = self._asked()
         guess = self._guess() if candidates else None
         limit_ms = GUESS_SLACK * self._budget.latency_ms
         sampler = make_sampler(

@@ -34,13 +34,15 @@ class SearchOutcome:
     Attributes:
         study: Name of the Optuna study.
         budget: The budget.
-        sampler: The sampler that proposed.
-        seed: The search's seed.
+        sampler: The sampler that proposed, at the end where that changed.
+        seed: The search's seed, likewise.
+        earlier: With what the first asks were proposed where sampler or seed changed since, in words.
         target: Evaluations that were asked for.
         evaluations: Evaluations that were made.
         asks: Proposals in all, those over budget and known ones included.
         status: "ok", or "infeasible" when nothing met the budget.
         confirmed: Whether the front was measured again in fresh processes.
+        confirm_effort: How long that took, in the words of the caller.
         stopped: Why the search ended before `target`, or an empty string.
         front: The Pareto front of AP and confirmed latency, fastest first.
         rejected: Candidates that lay within the budget during the search and over it when confirmed.
@@ -64,6 +66,8 @@ class SearchOutcome:
     references: tuple[Reference, ...]
     fastest_arch: Architecture
     fastest_latency: Measured
+    earlier: tuple[str, ...] = ()
+    confirm_effort: str = ""
 
     @property
     def picks(self) -> dict[str, Architecture]:
@@ -81,11 +85,13 @@ class SearchOutcome:
             "budget": self.budget.to_plain(),
             "sampler": self.sampler,
             "seed": self.seed,
+            "earlier": list(self.earlier),
             "target": self.target,
             "evaluations": self.evaluations,
             "asks": self.asks,
             "status": self.status,
             "confirmed": self.confirmed,
+            "confirm_effort": self.confirm_effort,
             "stopped": self.stopped,
             "front": [member.to_row(self.budget) for member in self.front],
             "rejected": [member.to_row(self.budget) for member in self.rejected],
@@ -111,12 +117,13 @@ def read_outcome(folder: Path) -> SearchOutcome:
         DataError: There is none, or it is damaged.
     """
     path = folder / RESULT
-    plain = read_json(path, "search result")
+    remedy = "Delete it and search again: nothing that was evaluated is lost."
+    plain = read_json(path, "search result", remedy)
     try:
         return _from_plain(plain, str(path))
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"search result {path} is damaged ({type(error).__name__}: {error}). Run the search again."
+            f"search result {path} is damaged ({type(error).__name__}: {error}). {remedy}"
         ) from error
 
 
@@ -140,4 +147,6 @@ def _from_plain(plain: Mapping[str, Any], source: str) -> SearchOutcome:
         ),
         fastest_arch=Architecture.from_plain(plain["fastest"]["arch"], source),
         fastest_latency=measured_from_plain(plain["fastest"]["latency"], source),
+        earlier=tuple(plain.get("earlier", ())),
+        confirm_effort=plain.get("confirm_effort", ""),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from posesearch.errors import Interrupted, NoFeasibleArchitecture, UsageError
+from posesearch.errors import EnvironmentFault, Interrupted, NoFeasibleArchitecture, UsageError
 from posesearch.latency.meter import Meter
 from posesearch.latency.types import LatencyBudget, Measured
 from posesearch.progress import Progress
@@ -16,8 +17,9 @@ from posesearch.search.confirm import Confirm, confirm_front
 from posesearch.search.feasible import no_feasible_text, seek_fastest
 from posesearch.search.loop import SearchLoop
 from posesearch.search.memo import AccuracyMemo
-from posesearch.search.outcome import RESULT, Reference, SearchOutcome, read_outcome
+from posesearch.search.outcome import Reference, SearchOutcome
 from posesearch.search.samplers import Genes, resolve_sampler
+from posesearch.search.stored import history, is_answer, same_settings, settings_text, stored_outcome
 from posesearch.search.study import SearchStudy, quiet_optuna, study_name
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.space import SearchSpace
@@ -41,11 +43,14 @@ def run_search(
     sampler: str = "auto",
     seed: int = 0,
     confirm: Confirm | None = None,
+    confirm_effort: str = "",
+    confirm_also: Confirm | None = None,
 ) -> SearchOutcome:
     """Searches for the Pareto front of AP and latency under a budget.
 
     The same call again continues where the last one ended, returns at once when nothing is left to do, and goes on
-    when more evaluations are asked.
+    when more evaluations are asked. With another sampler or seed it says so and proposes what is left with these; with
+    another `confirm_effort` it confirms again.
 
     Args:
         space: The search space, of the supernet that evaluates.
@@ -61,7 +66,10 @@ def run_search(
         references: Named members, asked first and evaluated even when over budget, for comparison.
         sampler: "auto", "gp", "nsga2", "tpe" or "random".
         seed: Key of all proposals.
-        confirm: Measures the front again for the claim, e.g. in fresh processes; None takes the meter's figures.
+        confirm: Measures the front again for the claim, e.g. in fresh processes; None takes the meter's figures. It is
+            asked as well before a budget is called impossible.
+        confirm_effort: Names how long `confirm` measures.
+        confirm_also: Measures the front in another runtime, shown beside it (`confirmed_also`); no rank rests on it.
 
     Returns:
         What `result.json` holds.
@@ -88,6 +96,7 @@ def run_search(
     chosen = resolve_sampler(sampler, evaluations)
     genes = Genes(space, chosen)
     name = study_name(space, weights_id, budget, meter.fingerprint, genes.encoding)
+    stored = stored_outcome(folder, name, chosen, progress)
     with quiet_optuna():
         study = SearchStudy(folder, space, name, genes, budget)
         if study.recovered:
@@ -95,6 +104,8 @@ def run_search(
                 f"search: asking again what a stopped search left unfinished ({study.recovered})."
             )
         known = {c.arch: c.latency for c in study.candidates}
+        # A search that is resumed, perhaps in a busier moment, must not mix two scales.
+        meter.anchor(known)
 
         def measure(arch: Architecture) -> Measured:
             if arch not in known:
@@ -102,39 +113,65 @@ def run_search(
             return known[arch]
 
         outcome = functools.partial(
-            SearchOutcome, study=name, budget=budget, sampler=chosen, seed=seed, target=evaluations
-        )
+            SearchOutcome, study=name, budget=budget, target=evaluations,
+            confirmed=confirm is not None, confirm_effort=confirm_effort if confirm else "",
+        )  # fmt: skip
         warm_starts = [(space.smallest(), "smallest"), (space.largest(), "largest")]
         warm_starts += [(arch, f"reference: {label}") for label, arch in references.items()]
         if not any(c.feasible for c in study.candidates):
             arch, latency = seek_fastest(space, references.values(), budget, measure, cost)
+            if confirm and not budget.allows(latency):
+                # The meter's figures may all be too long, were its yardstick laid in a busy moment.
+                latency = known[arch] = confirm([arch])[arch.id]
+                meter.anchor({arch: latency})
             if not budget.allows(latency):
-                _nothing(outcome, study, arch, latency).write(folder)
+                nothing = outcome(
+                    sampler=chosen, seed=seed, evaluations=0, asks=len(study.candidates), status="infeasible",
+                    stopped="", front=(), rejected=(), references=(), fastest_arch=arch, fastest_latency=latency,
+                )  # fmt: skip
+                nothing.write(folder)
                 raise NoFeasibleArchitecture(no_feasible_text(budget, arch, latency, space))
             warm_starts.insert(1, (arch, "fastest"))
         memo = AccuracyMemo(folder / EVALUATIONS, weights_id, evaluate, cost)
+        changed = stored is not None and not same_settings(stored, chosen, seed)
         loop = SearchLoop(
             space, study, memo, budget=budget, measure=measure, cost=cost, genes=genes, sampler=chosen,
             seed=seed, evaluations=evaluations, warm_starts=warm_starts,
+            patience_from=stored.asks if stored and changed else 0,
         )  # fmt: skip
+        if stored and changed:
+            progress.message(settings_text(stored, chosen, seed, evaluations - loop.evaluated))
         stopped = _run(loop, evaluations, progress, stop)
-    done = _finished(folder, name, references)
-    if done and done.evaluations >= loop.evaluated and (done.confirmed or confirm is None):
-        return done
+    asks = len(study.candidates)
+    if (
+        stored
+        and is_answer(
+            stored, asks=asks, references=references, confirm_effort=confirm_effort if confirm else None
+        )
+        and (confirm_also is None or all(member.confirmed_also for member in stored.front))
+    ):
+        return stored
     named = {
         label: _reference(arch, study, memo, measure, cost, budget) for label, arch in references.items()
     }
     evaluated = [c for c in study.candidates if c.ap is not None and not c.repeated]
-    progress.message(
-        f"search: {loop.evaluated} evaluations in {len(study.candidates)} asks; ranking the front."
-    )
+    progress.message(f"search: {loop.evaluated} evaluations in {asks} asks; ranking the front.")
     front, rejected, confirmed = confirm_front(evaluated, budget, confirm, tuple(named.values()))
+    if confirm_also and front:
+        front = _with_also(front, confirm_also, progress)
     fastest = min(study.candidates, key=lambda c: c.latency.at(budget.percentile))
+    fastest_latency = confirmed.get(fastest.arch.id, fastest.latency)
+    if not front and rejected:
+        nearest = min(rejected, key=lambda m: m.confirmed.at(budget.percentile))
+        fastest, fastest_latency = nearest.candidate, nearest.confirmed
+    last_sampler, last_seed, earlier = history(stored, chosen, seed, asks)
     found = outcome(
+        sampler=last_sampler,
+        seed=last_seed,
+        earlier=earlier,
         evaluations=loop.evaluated,
-        asks=len(study.candidates),
+        asks=asks,
         status="ok" if front else "infeasible",
-        confirmed=confirm is not None,
         stopped=stopped or "",
         front=front,
         rejected=rejected,
@@ -143,7 +180,7 @@ def run_search(
             for label, c in named.items()
         ),
         fastest_arch=fastest.arch,
-        fastest_latency=confirmed.get(fastest.arch.id, fastest.latency),
+        fastest_latency=fastest_latency,
     )
     found.write(folder)
     if not front:
@@ -177,22 +214,16 @@ def _run(loop: SearchLoop, evaluations: int, progress: Progress, stop: Callable[
     return None
 
 
-def _finished(folder: Path, name: str, references: Mapping[str, Architecture]) -> SearchOutcome | None:
-    """Returns the result of the same study with the same references, if one was written."""
-    if not (folder / RESULT).is_file():
-        return None
-    outcome = read_outcome(folder)
-    known = {reference.name: reference.member.candidate.arch for reference in outcome.references}
-    return outcome if outcome.study == name and outcome.status == "ok" and known == dict(references) else None
-
-
-def _nothing(
-    outcome: functools.partial[SearchOutcome], study: SearchStudy, arch: Architecture, latency: Measured
-) -> SearchOutcome:
-    return outcome(
-        evaluations=0, asks=len(study.candidates), status="infeasible", confirmed=False, stopped="", front=(),
-        rejected=(), references=(), fastest_arch=arch, fastest_latency=latency,
-    )  # fmt: skip
+def _with_also(
+    front: Sequence[FrontMember], confirm_also: Confirm, progress: Progress
+) -> tuple[FrontMember, ...]:
+    """Adds the latencies of another runtime, which no result may be lost over."""
+    try:
+        also = confirm_also([member.candidate.arch for member in front])
+    except EnvironmentFault as error:
+        progress.message(f"search: no latencies in the other runtime: {error}")
+        return tuple(front)
+    return tuple(dataclasses.replace(m, confirmed_also=(also[m.candidate.arch.id],)) for m in front)
 
 
 def _reference(
@@ -205,7 +236,7 @@ def _reference(
 ) -> Candidate:
     """Returns the candidate of a named architecture with its accuracy, also when it was over budget."""
     asked = next((c for c in study.candidates if c.arch == arch), None)
-    latency = asked.latency if asked else measure(arch)
+    latency = measure(arch)
     return Candidate(
         trial=asked.trial if asked else -1,
         arch=arch,

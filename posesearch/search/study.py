@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,7 @@ class SearchStudy:
 
     def ask(self, sampler: BaseSampler, arch: Architecture | None = None, origin: str = "sampler") -> Ask:
         """Opens a trial: what a dead process left waiting first, else `arch`, else what `sampler` proposes."""
-        with _storage_faults(self._path):
+        with _storage_faults(self._path), _no_warnings():
             if self.waiting:
                 self.waiting -= 1
             elif arch is not None:
@@ -166,7 +167,7 @@ class SearchStudy:
             believed_ap: Stands in for the accuracy of a candidate over budget, so that a model of latency may learn
                 from the trial; without it such a trial is PRUNED. It never leaves the study's values.
         """
-        with _storage_faults(self._path):
+        with _storage_faults(self._path), _no_warnings():
             ask.trial.set_constraint(CONSTRAINT, self._budget.excess_ms(candidate.latency))
             ask.trial.set_user_attr("candidate", candidate.to_row())
             ap = candidate.ap if candidate.ap is not None else believed_ap
@@ -180,13 +181,24 @@ class SearchStudy:
 
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Silences Optuna's line per trial for the block; warnings still come through."""
+    """Silences Optuna's log below errors for the block, and restores its level afterwards.
+
+    GP warns where it can do without (a kernel that did not fit is replaced by the default one); a user can do nothing
+    about it. Python's warnings are silenced where Optuna is called, see `SearchStudy.ask`.
+    """
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         yield
     finally:
         optuna.logging.set_verbosity(before)
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextlib.contextmanager

@@ -26,8 +26,9 @@ def find_file(name: str, folders: tuple[Path, ...], what: str) -> Path:
     if as_path.suffix in SUFFIXES or "/" in name or "\\" in name:
         if as_path.is_file():
             return as_path
+        fault = "is a folder" if as_path.is_dir() else "does not exist"
         raise UsageError(
-            f"{what} file {name} does not exist. Check the path, or use one of: {', '.join(names_in(folders))}."
+            f"{what} file {name} {fault}. Check the path, or use one of: {', '.join(names_in(folders))}."
         )
     for folder in folders:
         for suffix in SUFFIXES:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
-
 from posesearch.config import parse_stored, to_plain
 from posesearch.errors import ConfigError, UsageError, did_you_mean
+from posesearch.rng import Randomness, as_generator
 from posesearch.spaces.arch import (
     Architecture,
     HeadArch,
@@ -198,8 +197,16 @@ class SearchSpace:
         """Returns the member with the smallest choice everywhere."""
         return self.decode({name: choices[0] for name, choices in self.genes().items()})
 
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Returns a member with every gene drawn uniformly and independently."""
+    def sample(self, rng: Randomness) -> Architecture:
+        """Returns a member with every gene drawn uniformly and independently.
+
+        Args:
+            rng: A NumPy generator; a seed, `random.Random` or `RandomState` is turned into one.
+
+        Raises:
+            UsageError: It is none of these.
+        """
+        rng = as_generator(rng)
         return self.decode(
             {name: choices[int(rng.integers(len(choices)))] for name, choices in self.genes().items()}
         )

@@ -19,14 +19,15 @@ from posesearch.models.pose import PoseModel
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.space import SearchSpace
 from posesearch.supernet.slicing import cut_parameters
-from posesearch.supernet.templates import Template, TemplateCache
+from posesearch.supernet.templates import Template, TemplateCache, fresh_buffers
 
 
 class Supernet(nn.Module):
     """The shared weights of a search space: the parameters of its largest architecture, under the same names.
 
-    It keeps no BatchNorm statistics: without `buffers` every call uses the statistics of its batch (whatever `train()` or
-    `eval()` said last), and an evaluated subnet brings its own from `recalibrate`. No call ever writes to the supernet.
+    It keeps no BatchNorm statistics. In training mode a call uses the statistics of its batch; an evaluated subnet brings
+    its own from `recalibrate`. In evaluation mode without them it has those of a fresh network (mean 0, variance 1), as
+    `extract_subnet` gives without them: the two agree, and neither is fit to be used. No call writes to the supernet.
 
     Args:
         space: the search space.
@@ -63,15 +64,18 @@ class Supernet(nn.Module):
             images_BCHW: normalised RGB images of the space's input size.
             arch: a member of the space.
             buffers: running statistics of this subnet by name (from `recalibrate`), used as in evaluation and never
-                written to; None uses the statistics of the batch.
+                written to; None uses the statistics of the batch in training mode, fresh ones in evaluation mode.
             drop_path: drop masks by block, see `supernet.droppath`; None keeps every block.
 
         Raises:
             UsageError: `arch` is not in the space, or `buffers` belong to another subnet.
         """
-        template = self.template(arch, running=buffers is not None)
+        running = buffers is not None or not self.training
+        template = self.template(arch, running=running)
         tensors = cut_parameters(dict(self.named_parameters()), template.plan)
-        if buffers is not None:
+        if running:
+            if buffers is None:
+                buffers = fresh_buffers(template.model, next(iter(tensors.values())))
             check_buffers(arch, template, buffers)
             tensors.update(buffers)
         output: PoseOutput = functional_call(

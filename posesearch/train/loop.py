@@ -124,8 +124,13 @@ def fit(
         training.clear()
     resumed_at = training.position.step if training.load() else 0
     position = training.position
-    calibration = CalibrationImages(
-        dataset, store, task.arch.input_size, persons=recipe.calibration_persons, seed=seed, device=device
+    # A supernet keeps no statistics; each subnet that is evaluated brings its own.
+    calibration = (
+        CalibrationImages(
+            dataset, store, task.arch.input_size, persons=recipe.calibration_persons, seed=seed, device=device
+        )
+        if task.kind == "model"
+        else ()
     )
     make = batch_maker(
         dataset,

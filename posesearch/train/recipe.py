@@ -10,12 +10,52 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from posesearch.config import apply_overrides, load_file, parse
 from posesearch.data.augment import AugmentConfig
 from posesearch.errors import ConfigError
 from posesearch.spaces.files import PACKAGE, find_file, names_in
+
+
+class Range(NamedTuple):
+    """Which numbers a key may have; NaN and infinities never."""
+
+    low: float
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Says whether `value` is allowed."""
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return above and below and math.isfinite(value)
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"more than {self.low:g}" if self.low_open else f"at least {self.low:g}"
+        high = f"less than {self.high:g}" if self.high_open else f"at most {self.high:g}"
+        return f"more than {self.low:g} and {high}" if self.low_open else f"at least {self.low:g} and {high}"
+
+
+def check_ranges(config: Any, **ranges: Range) -> None:
+    """Refuses values outside their ranges.
+
+    Args:
+        config: A dataclass.
+        ranges: By name of the field, a number or a tuple of numbers.
+
+    Raises:
+        ConfigError: Lists every one of them.
+    """
+    problems = []
+    for name, allowed in ranges.items():
+        value = getattr(config, name)
+        if not all(allowed.holds(number) for number in (value if isinstance(value, tuple) else (value,))):
+            problems.append(f"{name}: got {value}, expected {allowed}.")
+    if problems:
+        raise ConfigError("recipe", problems)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +73,16 @@ class OptimizerConfig:
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.999)
     clip_norm: float = 0.0
+
+    def __post_init__(self) -> None:
+        momentum = Range(0, 1, high_open=True)
+        check_ranges(
+            self,
+            lr=Range(0, 1, low_open=True, high_open=True),
+            weight_decay=Range(0),
+            betas=momentum,
+            clip_norm=Range(0),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +103,10 @@ class ScheduleConfig:
     flat_fraction: float = 0.5
     final_factor: float = 0.05
 
+    def __post_init__(self) -> None:
+        shares = ("warmup_limit", "warmup_factor", "flat_fraction", "final_factor")
+        check_ranges(self, warmup_steps=Range(0), **dict.fromkeys(shares, Range(0, 1)))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmaConfig:
@@ -70,6 +124,10 @@ class EmaConfig:
     horizon_limit: float = 0.1
     gamma: float = 2000.0
 
+    def __post_init__(self) -> None:
+        share = Range(0, 1, low_open=True)
+        check_ranges(self, momentum=share, horizon_limit=share, gamma=Range(0, low_open=True))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
@@ -82,6 +140,9 @@ class LossConfig:
 
     beta: float = 10.0
     sigma: tuple[float, float] = (4.9, 5.66)
+
+    def __post_init__(self) -> None:
+        check_ranges(self, beta=Range(0, low_open=True), sigma=Range(0, low_open=True))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +171,17 @@ class SupernetConfig:
     occlusion: Literal["largest", "all"] = "largest"
     weight_decay: float = 1e-5
     clip_norm: float = 5.0
+
+    def __post_init__(self) -> None:
+        shares = ("size_correlation", "distil_start", "distil_end")
+        check_ranges(
+            self,
+            random_subnets=Range(0),
+            drop_path=Range(0, 1, high_open=True),
+            weight_decay=Range(0),
+            clip_norm=Range(0),
+            **dict.fromkeys(shares, Range(0, 1)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,80 +225,15 @@ class Recipe:
     evaluate_every: int = 10
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name}: got {value}, expected {rule}."
-            for name, value, ok, rule in (
-                ("epochs", self.epochs, self.epochs >= 1, "at least 1"),
-                (
-                    "batch_size",
-                    self.batch_size,
-                    self.batch_size >= 2,
-                    "at least 2 (batch normalisation needs two persons)",
-                ),
-                (
-                    "final_epochs",
-                    self.final_epochs,
-                    0 <= self.final_epochs <= self.epochs,
-                    f"0 to epochs ({self.epochs})",
-                ),
-                ("optimizer.lr", self.optimizer.lr, 0 < self.optimizer.lr < 1, "more than 0 and less than 1"),
-                ("optimizer.clip_norm", self.optimizer.clip_norm, self.optimizer.clip_norm >= 0, "0 or more"),
-                (
-                    "search_fraction",
-                    self.search_fraction,
-                    0 < self.search_fraction <= 0.5,
-                    "more than 0, at most 0.5",
-                ),
-                (
-                    "calibration_persons",
-                    self.calibration_persons,
-                    self.calibration_persons >= 2,
-                    "at least 2",
-                ),
-                ("evaluate_every", self.evaluate_every, self.evaluate_every >= 0, "0 or more"),
-                ("loss.beta", self.loss.beta, self.loss.beta > 0, "more than 0"),
-                ("ema.momentum", self.ema.momentum, 0 < self.ema.momentum <= 1, "more than 0, at most 1"),
-                (
-                    "schedule.flat_fraction",
-                    self.schedule.flat_fraction,
-                    0 <= self.schedule.flat_fraction <= 1,
-                    "0 to 1",
-                ),
-                (
-                    "supernet.random_subnets",
-                    self.supernet.random_subnets,
-                    self.supernet.random_subnets >= 0,
-                    "0 or more",
-                ),
-                (
-                    "supernet.size_correlation",
-                    self.supernet.size_correlation,
-                    0 <= self.supernet.size_correlation <= 1,
-                    "0 to 1",
-                ),
-                (
-                    "supernet.distil_start",
-                    self.supernet.distil_start,
-                    0 <= self.supernet.distil_start <= 1,
-                    "0 to 1",
-                ),
-                (
-                    "supernet.distil_end",
-                    self.supernet.distil_end,
-                    0 <= self.supernet.distil_end <= 1,
-                    "0 to 1",
-                ),
-                (
-                    "supernet.drop_path",
-                    self.supernet.drop_path,
-                    0 <= self.supernet.drop_path < 1,
-                    "0 to less than 1",
-                ),
-            )
-            if not (ok and math.isfinite(value))
-        ]
-        if problems:
-            raise ConfigError("recipe", problems)
+        check_ranges(
+            self,
+            epochs=Range(1),
+            batch_size=Range(2),  # batch normalisation needs two persons
+            final_epochs=Range(0, max(0, self.epochs)),
+            search_fraction=Range(0, 0.5, low_open=True),
+            calibration_persons=Range(2),
+            evaluate_every=Range(0),
+        )
 
     def for_supernet(self) -> Recipe:
         """Returns the recipe with the optimizer settings that a supernet needs."""

@@ -122,7 +122,7 @@ class TrainingState:
             if problems:
                 raise DataError(
                     f"checkpoint {path} belongs to another training:\n{listed(problems)}\nA training goes on only "
-                    "under the settings it began with. Use those settings, or start anew in another run folder."
+                    "under the settings it began with. Use those settings, give --fresh to start anew, or choose another --run or --name."
                 )
             self.module.load_state_dict(state["module"])
             self.optimizer.load_state_dict(state["optimizer"])

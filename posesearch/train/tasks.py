@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from posesearch.data.batch import IMAGE_MEAN, IMAGE_STD
+from posesearch.data.batch import pixel_statistics
 from posesearch.models.heads import PoseOutput
 from posesearch.models.pose import PoseModel
 from posesearch.rng import torch_generator
@@ -188,5 +188,5 @@ def occluded(batch: TrainBatch) -> Tensor:
     hole_BHW = (rows_H1 >= top_B11) & (rows_H1 < top_B11 + height_B11)
     hole_BHW = hole_BHW & (columns_W >= left_B11) & (columns_W < left_B11 + width_B11)
     # The published rectangle is 0 before normalisation, so it is not 0 after it.
-    mean_C, std_C = (torch.tensor(values, device=device) for values in (IMAGE_MEAN, IMAGE_STD))
-    return torch.where(hole_BHW.unsqueeze(1), (-mean_C / std_C).view(1, 3, 1, 1), images_BCHW)
+    mean_1C11, std_1C11 = pixel_statistics(device)
+    return torch.where(hole_BHW.unsqueeze(1), -mean_1C11 / std_1C11, images_BCHW)

@@ -114,7 +114,7 @@ def test_retraining_starts_from_the_inherited_weights_and_is_noted(finished: Fin
     opened = open_run(None)
     file = opened.path(finished.extracted.models[1]["file"])
     result = train(model=str(file), overrides=("epochs=1",), device="cpu", progress=QUIET)
-    assert result.plan["start"].startswith("S.safetensors (") and result.plan["recipe"] == "tiny"
+    assert result.plan["start"].startswith(f"{file}, weights ") and result.plan["recipe"] == "tiny"
     assert result.file == opened.path("models", "S-trained.safetensors")
     summary = json.loads(opened.path("models", "S.json").read_text())
     assert summary["retrained"]["AP"] == result.evaluation["AP"]
@@ -273,3 +273,39 @@ def test_dry_run_without_data_draws_nothing(workplace: Workplace) -> None:
     result = train_tiny(workplace, data=None, dry_run=True)
     assert result.plan["data"] == "generated people in runs/generated-people, drawn on first use"
     assert not Path("runs").exists()
+
+
+def test_extracting_again_keeps_what_was_retrained(workplace: Workplace) -> None:
+    train_tiny(workplace)
+    search(latency_ms=1000.0, trials=3, device="cpu", effort="fast", progress=QUIET)
+    first = extract(picks=("best",), device="cpu", progress=QUIET).models[0]
+    file = open_run(None).path(first["file"])
+    trained = train(model=str(file), overrides=("epochs=1",), device="cpu", progress=QUIET)
+    search(latency_ms=900.0, trials=3, device="cpu", effort="fast", progress=QUIET)
+    again = extract(arch=first["code"], name=first["name"], device="cpu", progress=QUIET).models[0]
+    assert again["weights_id"] == first["weights_id"]
+    assert again["retrained"] == trained.evaluation
+    # The header now holds other figures; the weights are the same, so training has nothing left to do.
+    assert (
+        train(model=str(file), overrides=("epochs=1",), device="cpu", progress=QUIET).evaluation
+        == trained.evaluation
+    )
+
+
+def test_a_newer_model_run_does_not_hide_the_supernet(workplace: Workplace) -> None:
+    train_tiny(workplace)
+    train(
+        model="starnet-pose-t",
+        space=workplace.space,
+        data=workplace.data,
+        recipe=workplace.recipe,
+        overrides=("epochs=1",),
+        device="cpu",
+        progress=QUIET,
+    )
+    assert open_run(None).name == "starnet-pose-t"
+    assert search(latency_ms=1000.0, trials=2, device="cpu", effort="fast", progress=QUIET).run == "tiny"
+    with pytest.raises(
+        UsageError, match=r"run 'starnet-pose-t' is a model run; this command needs a supernet run"
+    ):
+        extract(run="starnet-pose-t", device="cpu", progress=QUIET)

@@ -97,7 +97,7 @@ def test_a_prediction_is_not_read_as_a_measurement():
 
 
 def test_conditions_are_checked():
-    with pytest.raises(UsageError, match=r"precision 'fp61' is not known. Did you mean 'fp16'\?"):
+    with pytest.raises(UsageError, match=r"--precision 'fp61' is not known. Did you mean 'fp16'\?"):
         Conditions(precision="fp61")
-    with pytest.raises(UsageError, match="threads = 0: expected at least 1"):
+    with pytest.raises(UsageError, match="--threads 0: expected at least 1"):
         Conditions(threads=0)

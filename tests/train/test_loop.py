@@ -172,7 +172,7 @@ def test_checkpoint_of_another_training_is_refused(change, named, tiny_space, pe
             fingerprint={"source": "b" if "data" in change else "a"},
         )  # fmt: skip
     assert named in str(caught.value)
-    assert "Use those settings, or start anew" in str(caught.value)
+    assert "Use those settings, give --fresh to start anew" in str(caught.value)
     assert caught.value.exit_code == 4
 
 
