@@ -161,12 +161,21 @@ def read_model_info(path: Path) -> ModelInfo:
             raise _unusable(path, "it is not a safetensors file, or its start is damaged")
         text = stream.read(length)
     try:
-        entries = json.loads(text)["__metadata__"][HEADER_KEY]
-        values = json.loads(entries)
+        header = json.loads(text)
+        values = json.loads(header["__metadata__"][HEADER_KEY])
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        missing = 8 + length + max(ends, default=0) - size
     except (ValueError, RecursionError):
         raise _unusable(path, "it is not a safetensors file, or its header is damaged") from None
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, IndexError):
         raise _unusable(path, "it is a safetensors file without posesearch's header") from None
+    if missing:
+        problem = (
+            f"it is cut off, {missing} bytes are missing"
+            if missing > 0
+            else f"it is {-missing} bytes too long"
+        )
+        raise _unusable(path, problem)
     if isinstance(values, dict) and values.get("format") != 1:
         raise _unusable(path, f"its header has format {values.get('format')!r}, this posesearch reads 1")
     return parse_stored(ModelInfo, values, f"header of {path}")
@@ -179,7 +188,8 @@ def read_model_file(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
         Weights by name, and the header.
 
     Raises:
-        DataError: The file is missing, cut off, damaged, of another format, or lacks posesearch's header.
+        DataError: The file is missing, cut off, damaged, of another format, lacks posesearch's header, or holds numbers
+            that are not finite.
     """
     path = Path(path)
     info = read_model_info(path)
@@ -190,7 +200,14 @@ def read_model_file(path: Path) -> tuple[dict[str, Tensor], ModelInfo]:
             weights = load_tensors(path.read_bytes())
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise _unusable(path, f"it is cut off or damaged ({error})") from error
+    if broken := not_finite(weights):
+        raise _unusable(path, f"{broken} holds NaN or infinite numbers")
     return weights, info
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> str | None:
+    """Returns the name of the first tensor with NaN or infinite numbers, or None."""
+    return next((name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())), None)
 
 
 def weights_id(weights: Mapping[str, Tensor]) -> str:

@@ -27,7 +27,7 @@ MANIFEST = "run.json"
 LOCK = ".lock"
 FORMAT = 1
 _START = "Start one with: posesearch supernet-train"
-_RESTORE = (
+RESTORE = (
     "It is written by posesearch and not meant to be edited: restore it from a copy, or start a new run under another "
     "name (--run)."
 )
@@ -116,12 +116,10 @@ class Run:
             DataError: It is missing, no JSON, not a manifest, or of a later format.
         """
         path = Path(folder) / MANIFEST
-        manifest = read_json(path, "run manifest", _RESTORE)
+        manifest = read_json(path, "run manifest", RESTORE)
         faults = _manifest_faults(manifest)
         if faults:
-            raise DataError(
-                f"run manifest {path} cannot be used: {faults} {_RESTORE}"
-            )
+            raise DataError(f"run manifest {path} cannot be used: {faults} {RESTORE}")
         return cls(folder=Path(folder), manifest=manifest)
 
     @property

@@ -7,8 +7,10 @@ Global options are parsed by cyclopts' meta app and therefore work before and af
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter
@@ -18,7 +20,7 @@ from posesearch.cli.context import Context
 from posesearch.cli.failures import Failure, failure_of
 from posesearch.cli.output import Answer, Printer
 from posesearch.cli.progress import choose_progress
-from posesearch.errors import UsageError
+from posesearch.errors import Interrupted, UsageError
 
 HOME = "posesearch.cli"
 
@@ -149,7 +151,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             traceback.print_exc()
         failure = _parse_failure(error) if isinstance(error, CycloptsError) else failure_of(error)
+        if failure.exit_code == Interrupted.exit_code:
+            failure = replace(failure, message=f"{failure.message} {resume_line(words)}")
         return printer.fail(failure)
+
+
+def resume_line(words: Sequence[str]) -> str:
+    """Returns the line that goes on where an interrupted one stopped; with `--fresh` it would start again."""
+    return f"Go on with: posesearch {shlex.join(word for word in words if word != '--fresh')}"
 
 
 def _parse_failure(error: CycloptsError) -> Failure:

@@ -43,16 +43,15 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, PosesearchError) and type(error) is not PosesearchError:
         return Failure(exit_code=error.exit_code, message=str(error))
     if isinstance(error, KeyboardInterrupt):
-        return Failure(
-            exit_code=130, message="interrupted. Run the same command again to go on from the last save."
-        )
+        return Failure(exit_code=130, message="interrupted. What was saved before is kept.")
     if isinstance(error, ModuleNotFoundError) and not (error.name or "posesearch").startswith("posesearch"):
         return Failure(
             exit_code=5,
             message=f"the Python module '{error.name}' is not installed. Run 'pip install posesearch' again in this environment, or 'posesearch doctor' to see what is missing.",
         )
     # Named, not imported: torch may not be loaded, and need not be.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    refused = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch on a CPU
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or refused:
         return Failure(
             exit_code=5,
             message=f"out of memory: {_one_line(error) or 'the system refused more'}. Use a smaller batch (--set batch_size=N), a smaller space, or --device cpu.",

@@ -12,6 +12,7 @@ from posesearch.cli.context import Ctx, planned
 from posesearch.cli.options import DataOptions, Overrides, Switch
 from posesearch.cli.output import Answer
 from posesearch.cli.results import candidate_grid, evaluation_lines, model_grid, plan_lines
+from posesearch.errors import UsageError
 from posesearch.progress import format_duration
 
 Percentile = Literal["p50", "p90"]
@@ -29,6 +30,11 @@ def demo(*, run: str = "demo", fresh: Switch = False, ctx: Ctx) -> Answer:
 
     if ctx.dry_run:
         return planned("demo", {"run": run, "fresh": fresh, "seed": ctx.seed})
+    if ctx.device not in ("auto", "cpu"):
+        raise UsageError(
+            f"--device '{ctx.device}': the demo runs on the CPU. Leave --device out, or take the steps one by one, "
+            f"beginning with: posesearch supernet-train --device {ctx.device}"
+        )
     result = flow.demo(fresh=fresh, seed=ctx.seed, run=run, progress=ctx.progress)
     return Answer(
         document=result.to_plain(),
@@ -58,7 +64,7 @@ def supernet_train(
     Args:
         data: The data set.
         space: Search space: a name (see 'posesearch space list') or a YAML file.
-        recipe: Training recipe: demo, starnet-pose, or a YAML file.
+        recipe: Training recipe: demo, small-data, starnet-pose, or a YAML file; by default chosen by the data.
         overrides: Change one entry of the recipe, KEY=VALUE, e.g. optimizer.lr=0.002; may be repeated.
         run: Name of the run folder below runs/; the space's name by default.
         init: Weights to start from: official StarNet weights, or a model or supernet file of posesearch.

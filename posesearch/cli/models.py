@@ -34,7 +34,7 @@ def train(
     Args:
         model: A .safetensors file, a preset, or an architecture code.
         data: The data set.
-        recipe: Training recipe: demo, starnet-pose, or a YAML file.
+        recipe: Training recipe: demo, small-data, starnet-pose, or a YAML file; by default chosen by the data.
         overrides: Change one entry of the recipe, KEY=VALUE, e.g. optimizer.lr=0.002; may be repeated.
         run: Name of the run of a preset or code; the network's name by default.
         name: Name of the trained model, e.g. for a second seed; by default that of the network.

@@ -88,7 +88,9 @@ def check_dataset(
         UsageError: `sample` is negative.
     """
     if sample is not None and sample < 0:
-        raise UsageError(f"--sample {sample}: expected a number of images, 0 or more. Leave it out to open all.")
+        raise UsageError(
+            f"--sample {sample}: expected a number of images, 0 or more. Leave it out to open all."
+        )
     counts: dict[str, SplitCounts] = {}
     faults: list[Fault] = []
     for split in WHAT:

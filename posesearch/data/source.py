@@ -101,17 +101,13 @@ class DataSource:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
     @classmethod
-    def from_plain(cls, plain: Any) -> DataSource:
+    def from_plain(cls, plain: Mapping[str, Any]) -> DataSource:
         """Returns the source that `to_plain` wrote.
 
         Raises:
-            DataError: It is no mapping, a key is unknown, or a value is not text.
+            DataError: A key is unknown or a value is not text.
         """
         known = [field.name for field in fields(cls)]
-        if not isinstance(plain, Mapping):
-            raise DataError(
-                f"data source: got {plain!r}. Allowed: text under the keys {', '.join(known)}. Correct the entry."
-            )
         for key, value in plain.items():
             if key not in known or not isinstance(value, str):
                 raise DataError(

@@ -126,7 +126,7 @@ def _budget(opened: Run, progress: Progress) -> tuple[Run, float]:
     """Returns a budget between the fastest and the slowest network on this machine, the same for every call."""
     if "demo_budget_ms" in opened.manifest:
         return opened, float(opened.manifest["demo_budget_ms"])
-    space = SearchSpace.from_plain(opened.manifest["space"])
+    space = SearchSpace.from_plain(opened.manifest.get("space"), f"space of run '{opened.name}'")
     meter = LatencyMeter(Conditions(), space.smallest())
     low_ms, high_ms = (meter.measure(arch).p50_ms for arch in (space.smallest(), space.largest()))
     budget_ms = float(f"{low_ms + BUDGET_POSITION * (high_ms - low_ms):.2g}")

@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 
+from posesearch.checkpoint import ModelInfo
 from posesearch.data.dataset import GROUND_TRUTH_BOXES
 from posesearch.data.detections import read_detections
 from posesearch.data.source import DataSource
 from posesearch.device import resolve_device
 from posesearch.files import write_json_atomic
-from posesearch.flows.inputs import EvaluationSet, data_or_generated
+from posesearch.flows.inputs import EvaluationSet, check_joints, data_or_generated
 from posesearch.keypoints.results import score_results_file
+from posesearch.keypoints.skeleton import Skeleton
 from posesearch.models.modelfile import load_model
 from posesearch.models.pose import PoseModel
 from posesearch.progress import Progress
@@ -40,7 +42,7 @@ def evaluate_model(
 
     Args:
         model: The `.safetensors` file, or "mean-pose": the average training pose in every box, the floor of a data set.
-        data: The data set; None uses generated people.
+        data: The data set; None uses the one the model was trained on.
         split: "train" or "val".
         boxes: "gt", or a detector's JSON of boxes.
         flip: Average with the mirrored image.
@@ -58,8 +60,15 @@ def evaluate_model(
     """
     network = None if str(model) == MEAN_POSE else load_model(model)
     place = resolve_device(device)
+    info: ModelInfo | None = network.info if network is not None else None
+    if data is None and info is not None and "data" in info.provenance:
+        data = DataSource.from_plain(info.provenance["data"])
+        named = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in data.to_plain().items())
+        progress.message(f"No --data given: using the data the model was trained on ({named}).")
     source = data_or_generated(data, progress)
     dataset = source.load(split)
+    if info is not None:
+        check_joints(Skeleton.from_plain(info.skeleton).names, model, dataset)
     if boxes != GROUND_TRUTH_BOXES:
         dataset = read_detections(Path(boxes), dataset)
     material = EvaluationSet.prepare(dataset, network.arch.input_size if network else ANY_SIZE, progress)

@@ -6,18 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from posesearch.checkpoint import weights_id, write_model_file
-from posesearch.config import parse_stored
-from posesearch.data.source import DataSource
 from posesearch.device import resolve_device
 from posesearch.errors import NoFeasibleArchitecture, UsageError, did_you_mean
 from posesearch.extract.parity import Parity, check_parity
 from posesearch.files import read_json, write_json_atomic
 from posesearch.flows.evaluate import evaluate_network
 from posesearch.flows.header import model_header
-from posesearch.flows.inputs import EvaluationSet
+from posesearch.flows.inputs import EvaluationSet, check_joints
 from posesearch.flows.material import Material
-from posesearch.flows.runs import open_run
-from posesearch.flows.supernet import load_supernet
+from posesearch.flows.runs import open_run, settings_of
+from posesearch.flows.supernet import SUPERNET_FILE, load_supernet
+from posesearch.keypoints.skeleton import Skeleton
 from posesearch.latency.process import measure_fresh
 from posesearch.latency.types import Conditions
 from posesearch.models.cost import cost
@@ -28,7 +27,6 @@ from posesearch.search.feasible import no_feasible_text
 from posesearch.search.outcome import RESULT, SearchOutcome, read_outcome
 from posesearch.spaces import Architecture, SearchSpace, load_preset, preset_names
 from posesearch.supernet import extract_subnet, recalibrate
-from posesearch.train.recipe import Recipe
 
 DEFAULT_PICKS = ("knee", "best")
 # The two variants of StarNet-Pose: T is small, S is accurate.
@@ -102,15 +100,18 @@ def extract(
     place = resolve_device(device)
     opened = open_run(run, kind="supernet")
     with opened.lock() as opened:
-        supernet, _ = load_supernet(opened)
+        settings = settings_of(opened)
+        supernet, supernet_info = load_supernet(opened)
         choices, conditions = _choices(opened, supernet.space, picks, arch, name, str(place))
-        source = DataSource.from_plain(opened.manifest["data"])
-        train_set, val_set = source.load("train"), source.load("val")
-        seed = int(opened.manifest["seed"])
+        train_set, val_set = settings.data.load("train"), settings.data.load("val")
+        for dataset in (train_set, val_set):
+            joints = Skeleton.from_plain(supernet_info.skeleton).names
+            check_joints(joints, opened.path(SUPERNET_FILE), dataset)
+        seed = settings.seed
         size = supernet.space.input_size
         calibration = Material.prepare(
             train_set,
-            parse_stored(Recipe, opened.manifest["recipe"], "recipe of the run"),
+            settings.recipe,
             input_size=size,
             seed=seed,
             device=place,

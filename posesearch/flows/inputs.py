@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from posesearch.data.source import DataSource
 from posesearch.data.store import ImageStore
 from posesearch.data.synthetic import write_coco
 from posesearch.data.synthetic.writer import MANIFEST_NAME
+from posesearch.errors import DataError
 from posesearch.progress import Progress
 
 RUNS = Path("runs")
@@ -46,6 +48,27 @@ def is_drawn(source: DataSource) -> bool:
 def is_generated(source: DataSource) -> bool:
     """Says whether a source is the default generated data set."""
     return source == DataSource(data=str(GENERATED))
+
+
+def check_joints(names: Sequence[str], owner: object, dataset: PoseDataset) -> None:
+    """Refuses data annotated with other joints, even where their number agrees.
+
+    Args:
+        names: The joints that are predicted.
+        owner: Who predicts them, for the message: a file of weights or of annotations.
+        dataset: The data.
+
+    Raises:
+        DataError: The joints differ.
+    """
+    theirs = dataset.skeleton.names
+    if tuple(names) != theirs:
+        few, others = (", ".join(joints[:3]) for joints in (names, theirs))
+        raise DataError(
+            f"{owner} has {len(names)} joints ({few}, ...), {dataset.annotation_file} has {len(theirs)} ({others}, "
+            "...). Both must have one joint set. Use data annotated with the network's joints, or train a network on "
+            "this data."
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from posesearch.errors import UsageError, listed
+from posesearch.config import parse_stored
+from posesearch.data.source import DataSource
+from posesearch.errors import DataError, UsageError, listed
 from posesearch.files import to_json
 from posesearch.flows.inputs import RUNS
 from posesearch.progress import Progress
-from posesearch.run import MANIFEST, Run, free_name
+from posesearch.run import MANIFEST, RESTORE, Run, free_name
+from posesearch.train.recipe import Recipe
 from posesearch.train.state import differences
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSettings:
+    """What every later command of a run takes over from the one that started it."""
+
+    recipe: Recipe
+    data: DataSource
+    seed: int
+
+
+def settings_of(opened: Run) -> RunSettings:
+    """Reads the settings of a run from its manifest.
+
+    Raises:
+        DataError: An entry is missing or damaged.
+    """
+    manifest, path = opened.manifest, opened.path(MANIFEST)
+    seed = manifest.get("seed")
+    if not isinstance(seed, int):
+        raise DataError(f"run manifest {path}: key 'seed' is {seed!r}. Allowed: a whole number. {RESTORE}")
+    if not isinstance(manifest.get("data"), Mapping):
+        raise DataError(
+            f"run manifest {path}: key 'data' is {manifest.get('data')!r}. Allowed: an object. {RESTORE}"
+        )
+    return RunSettings(
+        recipe=parse_stored(Recipe, manifest.get("recipe"), f"recipe in {path}"),
+        data=DataSource.from_plain(manifest["data"]),
+        seed=seed,
+    )
 
 
 def open_run(name: str | None, *, kind: str | None = None) -> Run:

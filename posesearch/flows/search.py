@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from posesearch.checkpoint import weights_id
-from posesearch.config import parse_stored
-from posesearch.data.source import DataSource
 from posesearch.device import resolve_device
 from posesearch.errors import UsageError
+from posesearch.flows.inputs import check_joints
 from posesearch.flows.material import Material
-from posesearch.flows.runs import open_run
-from posesearch.flows.supernet import evaluate_subnet, load_supernet
+from posesearch.flows.runs import open_run, settings_of
+from posesearch.flows.supernet import SUPERNET_FILE, evaluate_subnet, load_supernet
 from posesearch.interrupt import stop_on_interrupt
+from posesearch.keypoints.skeleton import Skeleton
 from posesearch.latency.meter import LatencyMeter
 from posesearch.latency.process import EffortName, measure_fresh
+from posesearch.latency.runtimes import check_runtime, counterpart
 from posesearch.latency.types import Conditions, LatencyBudget, Measured, Percentile
 from posesearch.models.cost import cost
 from posesearch.progress import Progress
 from posesearch.search.outcome import SearchOutcome
+from posesearch.search.samplers import resolve_sampler
 from posesearch.search.search import run_search
 from posesearch.spaces import Architecture, SearchSpace, load_preset
-from posesearch.train.recipe import Recipe
 
 DEFAULT_EVALUATIONS = 100
 REFERENCES = ("starnet-pose-t", "starnet-pose-s")
@@ -127,8 +128,10 @@ def search(
     budget = LatencyBudget(latency_ms=latency_ms, percentile=percentile, runtime=runtime, precision=precision)
     place = resolve_device(device)
     conditions = Conditions(device=str(place), runtime=runtime, precision=precision, threads=threads)
-    opened = open_run(run, kind="supernet")
+    check_runtime(runtime, place)
     evaluations = trials if trials is not None else DEFAULT_EVALUATIONS
+    resolve_sampler(sampler, evaluations)
+    opened = open_run(run, kind="supernet")
     plan = {
         "run": opened.name,
         "budget": budget.to_plain(),
@@ -140,14 +143,17 @@ def search(
     if dry_run:
         return SearchResult(run=opened.name, folder=folder, plan=plan)
     with opened.lock() as opened:
-        supernet, _ = load_supernet(opened)
+        settings = settings_of(opened)
+        supernet, info = load_supernet(opened)
         supernet.to(place)
         space = supernet.space
+        train = settings.data.load("train")
+        check_joints(Skeleton.from_plain(info.skeleton).names, opened.path(SUPERNET_FILE), train)
         material = Material.prepare(
-            DataSource.from_plain(opened.manifest["data"]).load("train"),
-            parse_stored(Recipe, opened.manifest["recipe"], "recipe of the run"),
+            train,
+            settings.recipe,
             input_size=space.input_size,
-            seed=int(opened.manifest["seed"]),
+            seed=settings.seed,
             device=place,
             progress=progress,
         )
@@ -158,6 +164,12 @@ def search(
         def confirm(archs: Sequence[Architecture]) -> Mapping[str, Measured]:
             progress.message(f"search: measuring {len(archs)} architectures again in two fresh processes.")
             return measure_fresh(archs, conditions, effort=effort, seed=seed)
+
+        # On a GPU the front is measured in the other runtime as well: a CUDA graph is several times faster than eager.
+        other = counterpart(conditions)
+
+        def confirm_other(archs: Sequence[Architecture]) -> Mapping[str, Measured]:
+            return measure_fresh(archs, other, effort=effort, seed=seed) if other else {}
 
         with stop_on_interrupt() as stop:
             outcome = run_search(
@@ -175,6 +187,8 @@ def search(
                 sampler=sampler,
                 seed=seed,
                 confirm=confirm,
+                confirm_effort=effort,
+                confirm_also=confirm_other if other else None,
             )
     return SearchResult(
         run=opened.name,

@@ -12,23 +12,25 @@ from posesearch.checkpoint import ModelInfo, read_model_file, write_model_file
 from posesearch.config import to_plain
 from posesearch.data.source import DataSource
 from posesearch.device import resolve_device
-from posesearch.errors import DataError
+from posesearch.errors import DataError, listed
 from posesearch.flows.header import supernet_header
-from posesearch.flows.inputs import NOT_DRAWN, RUNS, data_or_generated, is_drawn, is_generated
+from posesearch.flows.inputs import NOT_DRAWN, RUNS, data_or_generated, is_drawn
 from posesearch.flows.material import Material
+from posesearch.flows.recipes import announce, choose_recipe, recipe_for
 from posesearch.flows.runs import open_or_create
 from posesearch.flows.weights import FRESH_WEIGHTS, open_start
 from posesearch.interrupt import stop_on_interrupt
+from posesearch.models.modelfile import weight_faults
 from posesearch.progress import Progress
-from posesearch.run import Run
+from posesearch.run import Run, check_name
 from posesearch.spaces import Architecture, SearchSpace, load_space
 from posesearch.supernet import Supernet, recalibrate
 from posesearch.train.evaluate import Evaluation, evaluate_forward
 from posesearch.train.loop import fit
-from posesearch.train.recipe import load_recipe
 from posesearch.train.tasks import SupernetTask
 
 SUPERNET_FILE = "supernet/supernet.safetensors"
+REPLACED = "The file was replaced: restore it, or train again with --fresh."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +84,8 @@ def supernet_train(
     Args:
         space: Name or path of the search space.
         data: Where the data lies; None uses generated people.
-        recipe: Name or path of the recipe; None chooses "demo" for generated people, else "starnet-pose".
+        recipe: Name or path of the recipe; None chooses "demo" for generated people, "small-data" below 20,000 training
+            persons, else "starnet-pose".
         overrides: `key=value` changes of the recipe.
         run: Name of the run; None uses the space's name.
         init: Weights to start from: another run's supernet, a model file, or published StarNet weights.
@@ -101,14 +104,16 @@ def supernet_train(
     """
     place = resolve_device(device)
     search_space = load_space(space)
+    name = search_space.name if run is None else run
+    check_name(name, "--run")
+    known_recipe = choose_recipe(recipe, overrides, data)
     source = data_or_generated(data, progress, dry_run=dry_run)
-    chosen = load_recipe(recipe or ("demo" if is_generated(source) else "starnet-pose"), overrides)
-    name = run or search_space.name
-    if not is_drawn(source):
+    if known_recipe and not is_drawn(source):
         return SupernetResult(
-            run=name, folder=RUNS / name, plan={"data": NOT_DRAWN, "resolved_recipe": to_plain(chosen)}
+            run=name, folder=RUNS / name, plan={"data": NOT_DRAWN, "resolved_recipe": to_plain(known_recipe)}
         )
     train = source.load("train")
+    chosen = known_recipe or recipe_for(len(train), overrides)
     search_space = search_space.with_joints(train.skeleton.num_joints)
     fit_part, held_out = train.split_by_image(chosen.search_fraction, seed)
     start = open_start(init)
@@ -146,6 +151,7 @@ def supernet_train(
     )
     with opened.lock() as opened:
         supernet = Supernet(search_space, seed=seed)
+        announce(chosen, len(fit_part), progress, search_persons=len(held_out))
         if start is not None:
             start.fill(supernet, train.skeleton, progress)
         material = Material.prepare(
@@ -222,18 +228,18 @@ def load_supernet(opened: Run) -> tuple[Supernet, ModelInfo]:
             f"Finish it with: posesearch supernet-train --run {opened.name} (with the options it was started with)."
         )
     weights, info = read_model_file(path)
+    if info.kind != "supernet":
+        raise DataError(f"{path} holds a {info.kind}, not a supernet. {REPLACED}")
     space = SearchSpace.from_plain(info.space, f"space in {path}")
-    if info.kind != "supernet" or space.id != opened.manifest.get("space_id"):
+    if space.id != opened.manifest.get("space_id"):
         raise DataError(
-            f"{path} belongs to space {info.space_id}, run '{opened.name}' to {opened.manifest.get('space_id')}. "
-            "The file was replaced: restore it, or train again with --fresh."
+            f"{path} belongs to space {space.id}, run '{opened.name}' to {opened.manifest.get('space_id')}. {REPLACED}"
         )
     supernet = Supernet(space)
-    expected = {name: tensor.shape for name, tensor in supernet.state_dict().items()}
-    wrong = [name for name in expected if name not in weights or weights[name].shape != expected[name]]
-    if wrong or len(weights) != len(expected):
+    problems = weight_faults(supernet, weights)
+    if problems:
         raise DataError(
-            f"{path}: the weights are not those of space '{space.name}' ({wrong[:1] or 'extra tensors'}). Train again with --fresh."
+            f"{path}: the weights are not those of space '{space.name}':\n{listed(problems)}\n{REPLACED}"
         )
     supernet.load_state_dict(weights)
     return supernet, info

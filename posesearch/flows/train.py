@@ -7,25 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from posesearch.checkpoint import ModelInfo, read_model_info, write_model_file
-from posesearch.config import apply_overrides, parse_stored, to_plain
+from posesearch.config import apply_overrides, to_plain
 from posesearch.data.source import DataSource
 from posesearch.data.store import ImageStore
 from posesearch.device import resolve_device
-from posesearch.errors import UsageError
+from posesearch.errors import DataError, UsageError
 from posesearch.files import read_json, write_json_atomic
 from posesearch.flows.evaluate import evaluate_network
 from posesearch.flows.header import model_header
-from posesearch.flows.inputs import NOT_DRAWN, EvaluationSet, data_or_generated, is_drawn, is_generated
-from posesearch.flows.runs import open_or_create
+from posesearch.flows.inputs import NOT_DRAWN, EvaluationSet, check_joints, data_or_generated, is_drawn
+from posesearch.flows.recipes import announce, choose_recipe, recipe_for
+from posesearch.flows.runs import open_or_create, settings_of
 from posesearch.flows.weights import FRESH_WEIGHTS, open_start
 from posesearch.interrupt import stop_on_interrupt
 from posesearch.models.modelfile import load_model
 from posesearch.models.pose import PoseModel
 from posesearch.progress import Progress
-from posesearch.run import MANIFEST, Run, check_name
+from posesearch.run import MANIFEST, NAME_RULE, Run, check_name
 from posesearch.spaces import Architecture, SearchSpace, load_preset, load_space, preset_names
 from posesearch.train.loop import fit
-from posesearch.train.recipe import Recipe, load_recipe
 from posesearch.train.tasks import ModelTask
 
 
@@ -124,21 +124,21 @@ def train(
         check_name(name, "--name")
     subject = find_subject(model, space)
     subject = replace(subject, name=name) if name else subject
-    manifest = subject.run.manifest if subject.run else {}
-    if data is None and "data" in manifest:
-        data = DataSource.from_plain(manifest["data"])
+    run_name = subject.name if run is None else run
+    if subject.run is None:
+        check_name(run_name, "--run")
+    inherited = settings_of(subject.run) if subject.run else None
+    if data is None and inherited:
+        data = inherited.data
+    known_recipe = choose_recipe(recipe, overrides, data)
+    if recipe is None and inherited:
+        known_recipe = apply_overrides(inherited.recipe, overrides)
     source = data_or_generated(data, progress, dry_run=dry_run)
-    if recipe is None and "recipe" in manifest:
-        chosen = apply_overrides(parse_stored(Recipe, manifest["recipe"], "recipe of the run"), overrides)
-    else:
-        chosen = load_recipe(recipe or ("demo" if is_generated(source) else "starnet-pose"), overrides)
-    if not is_drawn(source):
-        return TrainResult(
-            name=subject.name,
-            arch=subject.arch.code,
-            plan={"data": NOT_DRAWN, "resolved_recipe": to_plain(chosen)},
-        )
+    if known_recipe and not is_drawn(source):
+        plan = {"data": NOT_DRAWN, "resolved_recipe": to_plain(known_recipe)}
+        return TrainResult(name=subject.name, arch=subject.arch.code, plan=plan)
     train_set = source.load("train")
+    chosen = known_recipe or recipe_for(len(train_set), overrides)
     arch = subject.arch.with_joints(train_set.skeleton.num_joints)
     start = open_start(init or (None if from_scratch else subject.file))
     plan = {
@@ -162,14 +162,18 @@ def train(
         "arch": arch.to_plain(),
     }
     home = subject.run or open_or_create(
-        run or subject.name, kind="model", settings=settings, extra={}, fresh=fresh, progress=progress
+        run_name, kind="model", settings=settings, extra={}, fresh=fresh, progress=progress
     )
     with home.lock() as home:
         network = PoseModel(arch, seed=seed)
+        announce(chosen, len(train_set), progress)
         if start is not None:
             start.fill(network, train_set.skeleton, progress)
         store = ImageStore.build(train_set, progress=progress)
-        material = EvaluationSet.prepare(source.load("val"), arch.input_size, progress)
+        val_set = source.load("val")
+        check_joints(train_set.skeleton.names, train_set.annotation_file, val_set)
+        material = EvaluationSet.prepare(val_set, arch.input_size, progress)
+        _summary(home, subject.name, arch)  # a damaged one must not end hours of training
         evaluation: dict[str, Any] = {}
 
         def evaluate() -> dict[str, dict[str, Any]]:
@@ -226,6 +230,11 @@ def find_subject(model: str, space_name: str | None) -> Subject:
         path = Path(model)
         network = load_model(path)
         info = read_model_info(path)
+        if not NAME_RULE.fullmatch(info.name):  # it becomes the name of files
+            raise DataError(
+                f"header of {path}: key 'name' is {info.name!r}. Allowed: letters, digits, dots, dashes and underscores. "
+                "The file was changed: extract or train the model again."
+            )
         space = SearchSpace.from_plain(info.space, f"space in {path}") if info.space else None
         home = path.parent.parent if path.parent.name else path.resolve().parent.parent
         run = (
@@ -248,12 +257,14 @@ def find_subject(model: str, space_name: str | None) -> Subject:
 
 def _note(home: Run, name: str, evaluation: dict[str, Any], file: Path, arch: Architecture) -> None:
     """Adds the result to the model's summary, which the report reads."""
+    trained = {"retrained": evaluation, "retrained_file": str(file.relative_to(home.folder))}
+    write_json_atomic(home.path("models", f"{name}.json"), {**_summary(home, name, arch), **trained})
+
+
+def _summary(home: Run, name: str, arch: Architecture) -> dict[str, Any]:
+    """Returns what is known about the model before it is trained."""
     path = home.path("models", f"{name}.json")
-    summary = (
-        read_json(path, "model summary")
-        if path.exists()
-        else {"name": name, "code": arch.code, "arch": arch.to_plain()}
-    )
-    write_json_atomic(
-        path, {**summary, "retrained": evaluation, "retrained_file": str(file.relative_to(home.folder))}
-    )
+    if not path.exists():
+        return {"name": name, "code": arch.code, "arch": arch.to_plain()}
+    summary: dict[str, Any] = read_json(path, "model summary", f"Delete it, or extract '{name}' again.")
+    return summary

@@ -47,11 +47,7 @@ def prepare_cudagraph(model: nn.Module, images_BCHW: Tensor) -> Call:
         EnvironmentFault: The device is not a CUDA GPU.
     """
     device = images_BCHW.device
-    if device.type != "cuda":
-        raise EnvironmentFault(
-            f"--runtime cudagraph needs a CUDA GPU, the device is '{device}'. "
-            "Use --runtime eager, or choose a GPU with --device cuda."
-        )
+    check_runtime("cudagraph", device)
     with torch.cuda.device(device):
         stream = torch.cuda.Stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))
@@ -73,6 +69,7 @@ def prepare_cudagraph(model: nn.Module, images_BCHW: Tensor) -> Call:
 
 
 RUNTIMES: dict[str, Prepare] = {"eager": prepare_eager, "cudagraph": prepare_cudagraph}
+GPU_RUNTIMES = ("cudagraph",)
 
 
 def counterpart(conditions: Conditions) -> Conditions | None:
@@ -82,15 +79,21 @@ def counterpart(conditions: Conditions) -> Conditions | None:
     return dataclasses.replace(conditions, runtime="cudagraph" if conditions.runtime == "eager" else "eager")
 
 
-def check_runtime(name: str) -> None:
-    """Refuses a runtime that is not known.
+def check_runtime(name: str, device: torch.device) -> None:
+    """Refuses a runtime that is not known, or does not run on the device.
 
     Raises:
-        UsageError: With the names that are.
+        UsageError: It is not known; with the names that are.
+        EnvironmentFault: It needs another device.
     """
     if name not in RUNTIMES:
         raise UsageError(
             f"--runtime '{name}' is not known.{did_you_mean(name, RUNTIMES)} Allowed: {', '.join(RUNTIMES)}."
+        )
+    if name in GPU_RUNTIMES and device.type != "cuda":
+        raise EnvironmentFault(
+            f"--runtime {name} needs a CUDA GPU, the device is '{device}'. "
+            "Use --runtime eager, or choose a GPU with --device cuda."
         )
 
 
@@ -108,8 +111,8 @@ def prepare(model: nn.Module, input_size: tuple[int, int], conditions: Condition
         UsageError: Unknown runtime.
         EnvironmentFault: The runtime needs another device, or the device is out of memory.
     """
-    check_runtime(conditions.runtime)
     device, dtype = torch.device(conditions.device), DTYPES[conditions.precision]
+    check_runtime(conditions.runtime, device)
     try:
         with torch.inference_mode():
             images_BCHW = torch.randn(

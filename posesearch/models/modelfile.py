@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from posesearch.checkpoint import ModelInfo, read_model_file
 from posesearch.errors import DataError, listed
@@ -45,8 +47,23 @@ def build_model(weights: dict[str, Tensor], info: ModelInfo, source: str) -> Pos
         DataError: A weight is missing, unknown or of another shape.
     """
     arch = Architecture.from_plain(info.arch, f"architecture in {source}")
+    # Without memory first: a damaged header may ask for any amount of it.
+    with torch.device("meta"):
+        problems = weight_faults(PoseModel(arch), weights)
+    if problems:
+        raise DataError(
+            f"{source}: the weights are not those of architecture {arch} in its header:\n{listed(problems)}\n"
+            "The file was changed or put together by hand. Extract or train the model again."
+        )
     model = PoseModel(arch)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    model.load_state_dict(weights)
+    model.info = info
+    return model.eval()
+
+
+def weight_faults(module: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """Returns one sentence for each tensor that is missing, unknown or of another shape than the module's."""
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     problems = [f"{name} is missing" for name in expected if name not in found]
     problems += [f"{name} is unknown" for name in found if name not in expected]
@@ -55,11 +72,4 @@ def build_model(weights: dict[str, Tensor], info: ModelInfo, source: str) -> Pos
         for name, shape in expected.items()
         if name in found and found[name] != shape
     ]
-    if problems:
-        raise DataError(
-            f"{source}: the weights are not those of architecture {arch} in its header:\n{listed(problems)}\n"
-            "The file was changed or put together by hand. Extract or train the model again."
-        )
-    model.load_state_dict(weights)
-    model.info = info
-    return model.eval()
+    return problems

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,15 @@ import torch
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
+from posesearch.checkpoint import STATE_FORMAT, not_finite
 from posesearch.errors import DataError
 from posesearch.models.blocks import CA_GAIN
 
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Where files keep the weights, best first: averaged weights are the ones that published numbers belong to."""
+
+TORCH_STARTS = (b"PK\x03\x04", b"\x80")
+"""First bytes of what `torch.save` writes: an archive today, a pickle in the old format."""
 
 OUTER_PREFIXES = ("module.", "_orig_mod.")
 CLASSIFIER_PREFIXES = ("norm.", "head.")
@@ -38,12 +44,17 @@ def load_published(path: Path) -> dict[str, Tensor]:
         DataError: the file is missing, broken, would run code, or holds no StarNet.
     """
     try:
-        return from_published(read_weights(path))
+        state = from_published(read_weights(path))
     except KeyError as error:
         raise DataError(
             f"{path} holds no StarNet weights: {error.args[0]} "
             "Give an official StarNet file (s1 to s4), timm's, or an MMPose StarNet-Pose checkpoint."
         ) from error
+    if broken := not_finite(state):
+        raise DataError(
+            f"{path}: {broken} holds NaN or infinite numbers. Fetch the file again, or give another."
+        )
+    return state
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -59,15 +70,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             # From bytes on purpose: a memory map would crash the process if the file were cut later.
             return dict(load_tensors(path.read_bytes()))
+        with path.open("rb") as stream:
+            if not stream.read(4).startswith(TORCH_STARTS):
+                raise ValueError("its start is not that of a file torch wrote")
         # The official files carry their training arguments beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about plain pickles, which are refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # Damaged archives raise half a dozen unrelated types.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if isinstance(error, pickle.UnpicklingError) and "nsupported" in str(error):
+            # torch's own text advises to load it all the same.
+            named = re.search(r"GLOBAL ([\w.]+)", str(error))
+            what = f"it names {named[1]}" if named else "it is a plain pickle"
             raise DataError(
-                f"{path} holds more than tensors and is not opened, because that could run code ({reason}) "
+                f"{path} holds more than tensors and is not opened, because that could run code ({what}). "
                 "Allowed: .safetensors, or a file with tensors only. Save its 'state_dict' again, alone, with the "
                 "tool that wrote it."
             ) from error
@@ -83,6 +101,10 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
             break
+    if isinstance(content, Mapping) and content.get("format") == STATE_FORMAT:
+        raise DataError(
+            f"{path} is the checkpoint of an unfinished training. Give the .safetensors file that the training ends with."
+        )
     if not isinstance(content, Mapping):
         raise DataError(
             f"{path} holds a {type(content).__name__}, not weights by name. "

@@ -30,7 +30,8 @@ section { margin-top: 44px; }
 p { margin: 0 0 8px; max-width: 75ch; overflow-wrap: anywhere; }
 .lead { color: var(--muted); }
 .takeaway { font-weight: 600; max-width: 85ch; }
-td code { display: inline-block; min-width: 17em; white-space: normal; }
+td code { display: inline-block; min-width: 12em; white-space: normal; overflow-wrap: anywhere; }
+td.text { white-space: normal; }
 .note { color: var(--muted); font-size: .86rem; margin-top: 6px; max-width: 95ch; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); gap: 12px; margin: 20px 0 0; }
 .card { display: block; border: 1px solid var(--line); border-top: 3px solid var(--front); border-radius: 8px;
@@ -44,7 +45,7 @@ a.card:hover, a.card:focus-visible { border-color: var(--front); }
 .pair section { min-width: 0; }
 .scroll { overflow-x: auto; margin-top: 8px; border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: .86rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 7px 12px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th, td { padding: 7px 10px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 tbody tr:last-child > * { border-bottom: 0; }
 th { font-weight: 600; color: var(--muted); }
 .text { text-align: left; }

@@ -6,7 +6,7 @@ import shlex
 
 from posesearch.report.front_info import FrontInfo
 from posesearch.report.rows import RunRows
-from posesearch.report.words import significant
+from posesearch.report.words import counted, significant
 
 
 def caveats(rows: RunRows, front: FrontInfo | None) -> tuple[str, ...]:
@@ -40,10 +40,14 @@ def caveats(rows: RunRows, front: FrontInfo | None) -> tuple[str, ...]:
     if front is not None and front.outside:
         edge = significant(front.latency_range_ms[1])
         told.append(
-            f"{front.outside:,} asks slower than {edge} ms lie outside the plot (double-click it to see them)."
+            f"{counted(front.outside, 'ask')} slower than {edge} ms {'lies' if front.outside == 1 else 'lie'} "
+            "outside the plot (double-click it to see all)."
         )
     if front is not None and front.left_out:
-        told.append(f"{front.left_out:,} marks are left out of the plot to keep the page fast.")
+        told.append(
+            f"{counted(front.left_out, 'mark')} {'is' if front.left_out == 1 else 'are'} left out of the plot to keep "
+            "the page fast."
+        )
     if rows.models and not any(model.retrained for model in rows.models):
         told.append("No model was retrained: final accuracy is not known.")
     return tuple(told)

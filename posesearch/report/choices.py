@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from posesearch.report.rows import Point, RunRows
 from posesearch.report.style import FRONT, MUTED, SECOND, VEIL, figure
+from posesearch.report.words import counted
 from posesearch.rng import generator
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def evaluated_count(rows: RunRows) -> int:
 def too_few_text(count: int) -> str:
     """Returns what to say instead of the figure."""
     return (
-        f"Too few evaluations to say: {count} architectures have an AP, at least {MIN_ROWS} are needed. "
+        f"Too few evaluations to say: {counted(count, 'architecture')} {'has' if count == 1 else 'have'} an AP, "
+        f"at least {MIN_ROWS} are needed. "
         "Search with more trials."
     )
 

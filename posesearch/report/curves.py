@@ -17,16 +17,17 @@ Measure = Literal["loss", "AP"]
 
 
 def curves_info(rows: RunRows, phase: Phase, measure: Measure) -> dict[str, tuple[CurvePoint, ...]]:
-    """Returns {line: its points by epoch}; empty when that was not recorded."""
+    """Returns {line: its points by epoch} of the lines with two points or more; empty when there is none."""
     chosen = [
         point
         for point in rows.curves
         if point.measure == measure and (point.phase == "supernet") == (phase == "supernet")
     ]
     names = dict.fromkeys(point.series for point in chosen)
-    return {
+    lines = {
         name: tuple(sorted((p for p in chosen if p.series == name), key=lambda p: p.epoch)) for name in names
     }
+    return {name: points for name, points in lines.items() if len(points) > 1}
 
 
 def curves_takeaway(lines: dict[str, tuple[CurvePoint, ...]], measure: Measure) -> str:
@@ -48,9 +49,8 @@ def curves_plot(lines: dict[str, tuple[CurvePoint, ...]], measure: Measure) -> F
         plot.add_scatter(
             x=[point.epoch for point in points],
             y=[point.value for point in points],
-            mode="lines" if len(points) > 1 else "markers",
+            mode="lines",
             line={"color": SERIES[index % len(SERIES)], "width": 2, "dash": DASHES[index % len(DASHES)]},
-            marker={"color": SERIES[index % len(SERIES)], "size": 8},
             name=html.escape(name),
             hovertemplate="epoch %{x}: %{y:.3f}<extra>" + html.escape(name) + "</extra>",
         )

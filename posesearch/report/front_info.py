@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
 from posesearch.report.rows import Point, RunRows
-from posesearch.report.words import ap_text, budget_text, fps_text, listed_words, ms_text
+from posesearch.report.words import (
+    ap_text,
+    budget_text,
+    claimed_text,
+    counted,
+    footnote,
+    listed_words,
+    measured_text,
+    ms_text,
+    short_name,
+)
 
 Kind = Literal["over budget", "evaluated", "front", "reference"]
 KIND_NAMES: Mapping[str, str] = MappingProxyType(
@@ -35,7 +45,6 @@ class Mark:
         minus_ms: From the latency down to the lower end of its interval; 0 when unknown.
         plus_ms: From the latency up to the upper end.
         label: Names of the picks ("knee, best") or of the reference; empty for others.
-        lift: How many of its own heights the label is raised to clear those of picks further left.
     """
 
     kind: Kind
@@ -45,7 +54,6 @@ class Mark:
     minus_ms: float = 0.0
     plus_ms: float = 0.0
     label: str = ""
-    lift: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +66,7 @@ class FrontInfo:
         ap_range: Shown part of the AP axis.
         outside: Asks slower than the shown part.
         left_out: Marks thinned away to keep the page fast.
+        footnote: What the star behind the name of a preset stands for; empty without one.
     """
 
     marks: tuple[Mark, ...]
@@ -70,6 +79,7 @@ class FrontInfo:
     outside: int
     left_out: int
     provisional: bool
+    footnote: str = ""
 
     def of(self, kind: Kind) -> tuple[Mark, ...]:
         """Returns the marks of one kind."""
@@ -101,28 +111,25 @@ def front_info(rows: RunRows) -> FrontInfo | None:
     marks += [_mark("evaluated", point, percentile) for point in kept]
     for point in rows.front:
         marks.append(_mark("front", point, percentile, listed_words(rows.pick_names(point.arch_id))))
-    marks += [_mark("reference", point, percentile, point.name) for point in rows.references]
+    marks += [_mark("reference", point, percentile, short_name(point.name)) for point in rows.references]
     marks = [mark for mark in marks if mark.latency_ms > 0]
     if not marks:
         return None
     budget_ms = rows.budget.latency_ms if rows.budget else None
     latency_range = _latency_range(marks, budget_ms)
-    ap_low, ap_high = _ap_range(marks)
-    lifted = _lifted(marks, latency_range, (ap_low, ap_high))
-    # Raised labels need their room above the best mark.
-    ap_high += 0.12 * (ap_high - ap_low) * max(mark.lift for mark in lifted)
     measured = next(mark.point.latency for mark in reversed(marks) if mark.point.latency is not None)
     return FrontInfo(
-        marks=lifted,
+        marks=tuple(marks),
         budget_ms=budget_ms,
         percentile=percentile,
         where=measured.where,
         conditions=rows.search_accuracy.conditions if rows.search_accuracy else "",
         latency_range_ms=latency_range,
-        ap_range=(ap_low, ap_high),
+        ap_range=_ap_range(marks),
         outside=sum(mark.latency_ms > latency_range[1] for mark in marks),
         left_out=left_out,
         provisional=not rows.finished,
+        footnote=footnote(point.name for point in rows.references),
     )
 
 
@@ -134,18 +141,24 @@ def front_takeaway(rows: RunRows) -> str:
             return "The search has evaluated no architecture within the budget yet."
         told = f"No architecture was measured within {budget_text(rows.budget.latency_ms)}"
         if rows.fastest is not None and rows.fastest.latency is not None:
-            told += f"; the fastest of {len(rows.points)} asks takes {ms_text(rows.fastest.latency.p50_ms)}"
+            told += f"; the fastest of {counted(len(rows.points), 'ask')} takes {measured_text(rows.fastest.latency)}"
         return f"{told}."
     name = "The best pick" if rows.picks else "The most accurate architecture so far"
-    told = f"{name} reaches AP {ap_text(best.ap)} at {ms_text(best.latency.p50_ms)} ({fps_text(best.latency)} images/s)"
-    if rows.budget is not None and rows.budget.percentile == "p50":
+    told = f"{name} reaches AP {ap_text(best.ap)} at {claimed_text(best.latency)}"
+    note = rows.budget_note(best)
+    if rows.budget is not None and note:
+        told += f", {note} ({budget_text(rows.budget.latency_ms)})"
+    elif rows.budget is not None and rows.budget.percentile == "p50":
         spare = 1 - best.latency.p50_ms / rows.budget.latency_ms
         if spare >= 0.005:
             told += f", {spare:.0%} under the {budget_text(rows.budget.latency_ms)} budget"
     quick = rows.front[0]
     if quick.latency is not None and quick.arch_id != best.arch_id and quick.ap is not None and best.ap:
-        ratio = best.latency.p50_ms / quick.latency.p50_ms
-        told += f"; the fastest runs {ratio:.1f} times as fast for {best.ap - quick.ap:.3f} less AP"
+        less = f"{best.ap - quick.ap:.3f} less AP"
+        if best.latency.overlaps(quick.latency):
+            told += f"; the fastest, with {less}, is within noise of its latency"
+        else:
+            told += f"; the fastest runs {best.latency.p50_ms / quick.latency.p50_ms:.1f} times as fast for {less}"
     return f"{told}."
 
 
@@ -154,15 +167,16 @@ def against_references(rows: RunRows) -> str:
     best = _best(rows)
     told = []
     for other in rows.references:
-        if best is None or None in (best.ap, best.latency, other.ap, other.latency):
+        if best is None or best.ap is None or other.ap is None:
             continue
-        accuracy = (best.ap or 0.0) - (other.ap or 0.0)
-        time = (best.latency.p50_ms if best.latency else 0.0) - (
-            other.latency.p50_ms if other.latency else 0.0
-        )
+        if best.latency is None or other.latency is None:
+            continue
+        accuracy = best.ap - other.ap
+        time_ms = best.latency.p50_ms - other.latency.p50_ms
         told.append(
             f"against {other.name}, {abs(accuracy):.3f} AP {'more' if accuracy >= 0 else 'less'} and "
-            f"{ms_text(abs(time))} {'faster' if time <= 0 else 'slower'}"
+            f"{ms_text(abs(time_ms))} {'faster' if time_ms <= 0 else 'slower'}"
+            f"{' (within noise)' if best.latency.overlaps(other.latency) else ''}"
         )
     return f"The best pick under the same conditions: {'; '.join(told)}." if told else ""
 
@@ -189,25 +203,6 @@ def _mark(kind: Kind, point: Point, percentile: str, label: str = "") -> Mark:
         plus_ms=0.0 if high is None else max(high - latency.p50_ms, 0.0),
         label=label,
     )
-
-
-def _lifted(
-    marks: list[Mark], latency_range: tuple[float, float], ap_range: tuple[float, float]
-) -> tuple[Mark, ...]:
-    # A label takes about a sixth of the width and a tenth of the height of the plot, on a desk and in the PNG.
-    wide, high = (latency_range[1] - latency_range[0]) / 6, (ap_range[1] - ap_range[0]) / 10
-    placed: list[tuple[float, float]] = []
-    lifted = []
-    for mark in marks:
-        lift = 0
-        if mark.kind == "front" and mark.label and mark.ap is not None:
-            while lift < 3 and any(
-                abs(mark.latency_ms - x) < wide and abs(mark.ap + lift * high - y) < high for x, y in placed
-            ):
-                lift += 1
-            placed.append((mark.latency_ms, mark.ap + lift * high))
-        lifted.append(replace(mark, lift=lift))
-    return tuple(lifted)
 
 
 def _latency_range(marks: list[Mark], budget_ms: float | None) -> tuple[float, float]:

@@ -7,8 +7,29 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from posesearch.report.front_info import AP_TITLE, BETTER, KIND_NAMES, FrontInfo, Kind, Mark
-from posesearch.report.style import BUDGET, FAINT, FRONT, INK, MUTED, PAPER, REFERENCE, SEEN, VEIL, figure
-from posesearch.report.words import ap_text, budget_text, count_text, fps_text, interval_text, ms_text
+from posesearch.report.placing import Canvas, Place, better_on_left, notes_of, place_names
+from posesearch.report.style import (
+    BUDGET,
+    CLEAR,
+    FAINT,
+    FRONT,
+    INK,
+    MUTED,
+    PAPER,
+    REFERENCE,
+    SEEN,
+    VEIL,
+    figure,
+)
+from posesearch.report.words import (
+    ap_text,
+    axis_format,
+    budget_text,
+    count_text,
+    fps_text,
+    interval_text,
+    ms_text,
+)
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -61,22 +82,23 @@ def front_plot(info: FrontInfo) -> Figure:
             name="pick",
             hoverinfo="skip",
         )
-    for mark in (*picks, *info.of("reference")):
-        if mark.ap is not None:
-            plot.add_annotation(_label(mark, info))
+    left = better_on_left(info)
     plot.add_annotation(
         name="↖ better", text=f"↖ {BETTER}",
-        xref="paper", yref="paper", x=0.01, y=0.99, xanchor="left", yanchor="top",
+        xref="paper", yref="paper", x=0.01 if left else 0.99, y=0.99,
+        xanchor="left" if left else "right", yanchor="top",
         showarrow=False, font={"color": MUTED, "size": 13},
     )  # fmt: skip
     if info.budget_ms is not None:
         plot.add_vline(x=info.budget_ms, line={"color": BUDGET, "width": 2, "dash": "dash"})
         plot.add_annotation(
             text=f"budget {budget_text(info.budget_ms)}", x=info.budget_ms, yref="paper", y=0.04,
-            xanchor="left", yanchor="bottom", xshift=6, showarrow=False, font={"color": BUDGET},
+            xanchor="left", yanchor="bottom", xshift=6, showarrow=False, bgcolor=VEIL, font={"color": BUDGET},
         )  # fmt: skip
+    for place in place_names(info, _canvases(info)):
+        plot.add_annotation(_name(place))
     plot.update_xaxes(range=list(info.latency_range_ms))
-    plot.update_yaxes(range=list(info.ap_range), tickformat=".2f")
+    plot.update_yaxes(range=list(info.ap_range), tickformat=axis_format(info.ap_range))
     return plot
 
 
@@ -88,7 +110,7 @@ def hover(mark: Mark) -> str:
     head = f"<b>{html.escape(mark.label)}</b><br>" if mark.label else ""
     return (
         f"{head}{html.escape(point.code)}<br>AP {ap} · {ms_text(mark.latency_ms)}"
-        f"{f' [{interval}]' if interval else ''} · {fps_text(latency)} images/s"
+        f"{f' [{interval}]' if interval else ''}{' noisy' if latency and latency.noisy else ''} · {fps_text(latency)} images/s"
         f"<br>{count_text(point.params)} params · {count_text(point.macs)} MACs"
         f"{'<br>latency confirmed in a fresh process' if point.confirmed else ''}"
     )
@@ -106,20 +128,44 @@ def _bars(marks: Sequence[Mark]) -> dict[str, object]:
     }
 
 
-def _label(mark: Mark, info: FrontInfo) -> dict[str, object]:
+def _name(place: Place) -> dict[str, object]:
+    mark, (across, up) = place.mark, place.side
     reference = mark.kind == "reference"
-    # No point of the front lies up-left of another: that side is free for the names of picks.
     name = html.escape(mark.label)
-    low, high = info.latency_range_ms
-    # Names of presets go below their mark, towards the middle of the plot.
-    turned = -1 if mark.latency_ms > low + 0.6 * (high - low) else 1
     return {
         "name": name,
         "text": name if reference else f"<b>{name}</b><br>{ap_text(mark.ap)} · {ms_text(mark.latency_ms)}",
         "x": mark.latency_ms, "y": mark.ap,
-        "ax": 14 * turned if reference else -16, "ay": 22 if reference else -26 - 38 * mark.lift,
-        "xanchor": "left" if reference and turned == 1 else "right", "yanchor": "middle",
-        "showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": MUTED,
-        "standoff": 8, "bgcolor": VEIL, "borderpad": 2,
+        "ax": across * place.gap, "ay": -up * place.gap,
+        "xanchor": ("center", "left", "right")[across], "yanchor": ("middle", "bottom", "top")[up],
+        "align": ("center", "left", "right")[across],
+        "showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": MUTED if place.far else CLEAR,
+        "standoff": 8, "bgcolor": VEIL, "borderpad": 1,
         "font": {"color": REFERENCE if reference else INK, "size": 12 if reference else 13},
     }  # fmt: skip
+
+
+def _canvases(info: FrontInfo) -> tuple[Canvas, ...]:
+    """Returns the plot on a desk, and on a phone, where the script leaves only the name of each text."""
+    desk, phone = (1020.0, 410.0), (290.0, 370.0)
+    return (
+        Canvas(
+            width=desk[0], height=desk[1], size=_desk_size,
+            notes=notes_of(info, width=desk[0], height=desk[1], better=240, budget=110),
+        ),
+        Canvas(
+            width=phone[0], height=phone[1], size=_phone_size,
+            notes=notes_of(info, width=phone[0], height=phone[1], better=66, budget=90),
+        ),
+    )  # fmt: skip
+
+
+def _desk_size(mark: Mark) -> tuple[float, float]:
+    if mark.kind == "reference":
+        return 6.8 * len(mark.label) + 4, 20
+    figures = f"{ap_text(mark.ap)} · {ms_text(mark.latency_ms)}"
+    return 7.6 * max(len(mark.label), len(figures)) + 4, 38
+
+
+def _phone_size(mark: Mark) -> tuple[float, float]:
+    return 6.4 * len(mark.label) + 4, 18

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from posesearch.report.rows import RunRows
 from posesearch.report.style import FRONT, SEEN, figure
-from posesearch.report.words import ap_text, ms_text
+from posesearch.report.words import ap_text, axis_format, counted, ms_text
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -53,7 +53,7 @@ def history_takeaway(history: tuple[HistoryRow, ...], asks: int) -> str:
     best = next(row for row in history if row.ap == last.best_ap)
     since = last.evaluation - best.evaluation
     told = f"The best AP, {ap_text(best.ap)}, came at evaluation {best.evaluation} of {last.evaluation}"
-    told += f" ({asks:,} asks, repeats and over-budget ones included)"
+    told += f" ({counted(asks, 'ask')}, repeats and over-budget ones included)"
     # A third without progress is where more of the same search rarely pays; the reader decides.
     if since >= max(10, last.evaluation // 3):
         return f"{told}; the last {since} evaluations brought no improvement."
@@ -83,5 +83,5 @@ def history_plot(history: tuple[HistoryRow, ...]) -> Figure:
         name="best so far",
         hovertemplate="best after %{x}: %{y:.3f}<extra></extra>",
     )
-    plot.update_yaxes(tickformat=".2f")
+    plot.update_yaxes(tickformat=axis_format([row.ap for row in history]))
     return plot

@@ -25,12 +25,21 @@ from posesearch.report.tables import (
     model_conditions,
     model_table,
 )
-from posesearch.report.words import ap_text, budget_text, count_text, fps_text, listed_words, ms_text
+from posesearch.report.words import (
+    ap_text,
+    budget_text,
+    count_text,
+    counted,
+    footnote,
+    fps_text,
+    listed_words,
+    measured_text,
+)
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_TEXT_COLUMNS = ("pick", "model", CODE_COLUMN)
+_TEXT_COLUMNS = (FRONT_COLUMNS[1], MODEL_COLUMNS[0], CODE_COLUMN)
 _CURVES: tuple[tuple[str, curves.Phase, curves.Measure], ...] = (
     ("Supernet training", "supernet", "loss"),
     ("Supernet accuracy in training", "supernet", "AP"),
@@ -61,7 +70,7 @@ def render_page(rows: RunRows, png: bytes | None = None) -> str:
     drawn = [section for section in (*sections, *pair) if section.figure is not None]
     figures = {f"figure-{section.key}": _plain(section.figure) for section in drawn}
     command = next_step(rows)
-    title = html.escape(f"{rows.name} · posesearch report")
+    title = html.escape(f"posesearch report: {rows.name}")
     image = base64.b64encode(png).decode() if png else ""
     fallback = f'<img alt="Pareto front" src="data:image/png;base64,{image}">' if image else ""
     curve_html = f'<div class="pair">{"".join(map(_section_html, pair))}</div>' if pair else ""
@@ -78,7 +87,7 @@ def render_page(rows: RunRows, png: bytes | None = None) -> str:
 <body>
 <main>
 <header>
-<h1>{html.escape(rows.name)}</h1>
+<h1>{title}</h1>
 <p class="lead">{html.escape(_lead(rows))}</p>
 {_cards(rows)}
 </header>
@@ -113,6 +122,7 @@ def _sections(rows: RunRows) -> list[Section]:
                     (
                         f"Supernet AP: {front.conditions}." if front.conditions else "",
                         f"Latency: {front.where}; bars are the interval of the median.",
+                        f"{front.footnote}." if front.footnote else "",
                     )
                 ),
             )
@@ -123,9 +133,9 @@ def _sections(rows: RunRows) -> list[Section]:
             Section(
                 key="picks",
                 title="Picks and front",
-                takeaway=f"{len(rows.front)} architectures that no other one beats, fastest first.",
+                takeaway=f"{counted(len(rows.front), 'architecture')} that no other one beats, fastest first.",
                 body=_table_html(FRONT_COLUMNS, front_rows),
-                note="The latency is the median with its interval in brackets. AP is that of the supernet on the search split.",
+                note=_front_note(rows),
             )
         )
     promised = promises.promises_info(rows)
@@ -167,6 +177,18 @@ def _sections(rows: RunRows) -> list[Section]:
     return sections
 
 
+def _front_note(rows: RunRows) -> str:
+    conditions = rows.search_accuracy.conditions if rows.search_accuracy else ""
+    stars = footnote(point.name for point in rows.references)
+    return " ".join(
+        (
+            "The latency is the median with its interval in brackets; noisy: the machine was busy.",
+            f"AP is that of the supernet: {conditions or 'search split'}.",
+            f"{stars}." if stars else "",
+        )
+    ).strip()
+
+
 def _choices_section(rows: RunRows) -> Section:
     table = choices.choices_info(rows)
     title = "Which choices matter"
@@ -203,7 +225,10 @@ def _curve_sections(rows: RunRows) -> list[Section]:
 def _lead(rows: RunRows) -> str:
     if not rows.points:
         return next_step(rows)[0].split(". ")[0].rstrip(":.") + "."
-    told = [f"{len(rows.points):,} asks, {choices.evaluated_count(rows):,} architectures evaluated"]
+    told = [
+        counted(len(rows.points), "ask"),
+        f"{counted(choices.evaluated_count(rows), 'architecture')} evaluated",
+    ]
     if rows.front:
         told.append(f"{len(rows.front)} on the front")
     if rows.budget:
@@ -218,11 +243,13 @@ def _cards(rows: RunRows) -> str:
     for point in rows.front:
         names = rows.pick_names(point.arch_id)
         if names:
+            near = rows.budget_note(point)
+            note = f"<br>{html.escape(near)}" if near else ""
             cards.append(
                 f'<a class="card" href="#arch-{html.escape(point.arch_id, quote=True)}">'
                 f'<span class="name">{html.escape(listed_words(names))}</span>'
                 f"<b>{ap_text(point.ap)} AP</b>"
-                f"{ms_text(point.latency.p50_ms if point.latency else None)} · {fps_text(point.latency)} images/s"
+                f"{measured_text(point.latency)} · {fps_text(point.latency)} images/s{note}"
                 f"<small>{count_text(point.params)} params · {html.escape(point.code)}</small></a>"
             )
     return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
@@ -263,7 +290,8 @@ def _table_html(columns: Sequence[str], table: Sequence[TableRow]) -> str:
 
 def _cell_html(column: str, cell: str) -> str:
     text = html.escape(cell)
-    return f"<code>{text}</code>" if column == CODE_COLUMN else text
+    # A code may be broken after its underscores, between the kinds of choices.
+    return f"<code>{text.replace('_', '_<wbr>')}</code>" if column == CODE_COLUMN else text
 
 
 def _list_section(key: str, title: str, sentences: Sequence[str]) -> str:

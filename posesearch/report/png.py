@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from posesearch.report.front_info import AP_TITLE, BETTER, KIND_NAMES, FrontInfo, Mark
+from posesearch.report.placing import Canvas, Place, better_on_left, notes_of, place_names
 from posesearch.report.style import BUDGET, FAINT, FRONT, GRID, INK, MUTED, PAPER, REFERENCE, SEEN
 from posesearch.report.words import ap_text, budget_text, ms_text
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SIZE_INCHES, _DPI = (9.0, 5.6), 160
+# What constrained layout leaves for the axes, measured with three legend rows: names fit with room to spare.
+_AXES_POINTS = (540.0, 280.0)
 
 
 def front_png(info: FrontInfo, title: str) -> bytes:
@@ -27,10 +30,11 @@ def front_png(info: FrontInfo, title: str) -> bytes:
     _draw_asks(axes, info)
     _draw_front(axes, info)
     _draw_references(axes, info)
-    for mark in (*info.of("front"), *info.of("reference")):
-        if mark.label and mark.ap is not None:
-            _draw_label(axes, mark)
     _draw_guides(axes, info)
+    wide, high = _AXES_POINTS
+    notes = notes_of(info, width=wide, height=high, better=0.36 * wide, budget=0.2 * wide)
+    for place in place_names(info, (Canvas(width=wide, height=high, size=_text_size, notes=notes),)):
+        _draw_name(axes, place)
     figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
     axes.set_title(info.where, loc="left", fontsize=9, color=MUTED)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
@@ -100,27 +104,44 @@ def _draw_front(axes: Axes, info: FrontInfo) -> None:
 def _draw_references(axes: Axes, info: FrontInfo) -> None:
     x, y = _columns(info.of("reference"))
     if x:
-        axes.scatter(x, y, s=64, marker="D", color=REFERENCE, zorder=4, label=KIND_NAMES["reference"])
+        label = KIND_NAMES["reference"] + (f" ({info.footnote})" if info.footnote else "")
+        axes.scatter(x, y, s=64, marker="D", color=REFERENCE, zorder=4, label=label)
 
 
-def _draw_label(axes: Axes, mark: Mark) -> None:
-    reference = mark.kind == "reference"
+def _draw_name(axes: Axes, place: Place) -> None:
+    mark, (across, up) = place.mark, place.side
     axes.annotate(
-        mark.label if reference else f"{mark.label}\n{ap_text(mark.ap)} · {ms_text(mark.latency_ms)}",
+        "\n".join(_lines(mark)),
         (mark.latency_ms, mark.ap or 0.0),
-        xytext=(9, -15) if reference else (-12, 11 + 28 * mark.lift),
+        xytext=(across * place.gap, up * place.gap),
         textcoords="offset points",
-        ha="left" if reference else "right",
-        color=REFERENCE if reference else INK,
-        fontsize=9 if reference else 10,
-        fontweight="normal" if reference else "bold",
+        ha=("center", "left", "right")[across],
+        va=("center", "bottom", "top")[up],
+        multialignment=("center", "left", "right")[across],
+        color=REFERENCE if mark.kind == "reference" else INK,
+        fontsize=_font_size(mark),
+        fontweight="normal" if mark.kind == "reference" else "bold",
         linespacing=1.25,
-        arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.8, "shrinkB": 7, "relpos": (1, 0)}
-        if mark.lift
-        else None,
+        arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.8, "shrinkB": 7} if place.far else None,
         bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.2, "alpha": 0.75},
         zorder=6,
     )
+
+
+def _lines(mark: Mark) -> list[str]:
+    figures = f"{ap_text(mark.ap)} · {ms_text(mark.latency_ms)}"
+    return [mark.label] if mark.kind == "reference" else [mark.label, figures]
+
+
+def _font_size(mark: Mark) -> float:
+    return 9.0 if mark.kind == "reference" else 10.0
+
+
+def _text_size(mark: Mark) -> tuple[float, float]:
+    # DejaVu Sans takes 0.51 of its size a character, bold 0.58; a little more for the paper around it.
+    size, lines = _font_size(mark), _lines(mark)
+    wide = (0.55 if mark.kind == "reference" else 0.62) * size * max(map(len, lines))
+    return wide, 1.35 * size * len(lines)
 
 
 def _draw_guides(axes: Axes, info: FrontInfo) -> None:
@@ -134,16 +155,18 @@ def _draw_guides(axes: Axes, info: FrontInfo) -> None:
             textcoords="offset points",
             color=BUDGET,
             fontsize=10,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.2, "alpha": 0.75},
         )
+    left = 0.0 if better_on_left(info) else 0.62
     # Drawn rather than written: not every font has a slanted arrow.
     axes.annotate(
         "",
-        xy=(0.012, 0.985),
-        xytext=(0.04, 0.935),
+        xy=(left + 0.012, 0.985),
+        xytext=(left + 0.04, 0.935),
         xycoords="axes fraction",
         arrowprops={"arrowstyle": "->", "color": MUTED, "linewidth": 1.5},
     )
-    axes.text(0.047, 0.975, BETTER, transform=axes.transAxes, color=MUTED, va="top", fontsize=10)
+    axes.text(left + 0.047, 0.975, BETTER, transform=axes.transAxes, color=MUTED, va="top", fontsize=10)
 
 
 def _columns(marks: Sequence[Mark]) -> tuple[list[float], list[float]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from posesearch.report.rows import Accuracy, RunRows
 from posesearch.report.style import FRONT, GRID, SECOND, SEEN, figure
-from posesearch.report.words import ap_text
+from posesearch.report.words import ap_text, axis_format
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -95,5 +95,5 @@ def promises_plot(table: tuple[PromiseRow, ...]) -> Figure:
                 hoverinfo="text",
             )
     plot.update_yaxes(showgrid=False, range=[len(models) - 0.5, -0.7])
-    plot.update_xaxes(tickformat=".2f")
+    plot.update_xaxes(tickformat=axis_format([row.accuracy.ap for row in table]))
     return plot

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from posesearch.errors import DataError
 from posesearch.files import read_json, read_jsonl
 from posesearch.report.fields import integer, mapping, number, rows_of, text
 from posesearch.report.rows import Accuracy, Budget, CurvePoint, Latency, Model, Part, Point, RunRows
+from posesearch.report.words import counted
 from posesearch.spaces.space import GENE_KINDS
 
 PICK_ORDER = ("fastest", "knee", "best")
+# The search split is cut from the training persons, and stored by that name.
+SPLIT_NAMES: Mapping[str, str] = MappingProxyType({"train-held-out": "search"})
+GENERATED = "runs/generated-people"
 LOSS_SERIES = ("largest", "smallest", "random")
 
 
@@ -48,7 +53,7 @@ def read_run(run_folder: Path) -> RunRows:
         references=tuple(
             point_of(row, str(result_file)) for row in rows_of(result, "references", str(result_file))
         ),
-        models=tuple(read_models(run_folder / "models")),
+        models=tuple(sorted(read_models(run_folder / "models"), key=_pick_rank)),
         curves=tuple(read_curves(run_folder)),
         budget=budget_of(result.get("budget"), f"{result_file}: budget"),
         finished=bool(result),
@@ -87,6 +92,7 @@ def point_of(row: Any, where: str) -> Point:
         origin=text(row, "origin"),
         name=text(row, "reference"),
         confirmed=confirmed is not None,
+        verdict=text(row, "verdict"),
     )
 
 
@@ -127,7 +133,7 @@ def accuracy_of(plain: Any, where: str) -> Accuracy | None:
         pck=number(plain, "PCK", where),
         boxes=text(plain, "boxes"),
         flip=plain.get("flip"),
-        split=text(plain, "split"),
+        split=SPLIT_NAMES.get(text(plain, "split"), text(plain, "split")),
         persons=integer(plain, "persons", where),
         input_size=(int(size[0]), int(size[1])) if size else None,
     )
@@ -184,7 +190,7 @@ def budget_of(plain: Any, where: str) -> Budget | None:
 
 
 def read_models(folder: Path) -> Iterable[Model]:
-    """Yields the extracted models by name."""
+    """Yields the extracted models by their file's name."""
     for file in sorted(folder.glob("*.json")):
         where = str(file)
         plain = mapping(read_json(file, "model record"), where)
@@ -234,9 +240,12 @@ def facts_of(manifest: Mapping[str, Any], result: Mapping[str, Any]) -> Iterable
         ("Command", manifest.get("command")),
         ("Created", manifest.get("created")),
         ("Search space", f"{space.get('name', '')} ({manifest.get('space_id', '')})" if space else None),
-        ("Data", ", ".join(f"{key} {value}" for key, value in data.items() if value)),
-        ("Search split", f"{split['persons']:,} persons cut from train" if split.get("persons") else None),
-        ("Recipe", f"{recipe.get('name', '')}, {recipe.get('epochs', '?')} epochs" if recipe else None),
+        ("Data", _data_text(data)),
+        (
+            "Search split",
+            f"{counted(split['persons'], 'person')} cut from train" if split.get("persons") else None,
+        ),
+        ("Recipe", _recipe_text(recipe)),
         ("Seed", manifest.get("seed")),
         ("Trained on", manifest.get("device")),
         ("Sampler", result.get("sampler")),
@@ -246,6 +255,24 @@ def facts_of(manifest: Mapping[str, Any], result: Mapping[str, Any]) -> Iterable
         if value not in (None, ""):
             words = value if not isinstance(value, (list, tuple)) else " ".join(str(word) for word in value)
             yield label, str(words)
+
+
+def _pick_rank(model: Model) -> int:
+    # In the order of the picks (T, the knee, before S, the best), as on the terminal; others after them.
+    return PICK_ORDER.index(model.pick) if model.pick in PICK_ORDER else len(PICK_ORDER)
+
+
+def _data_text(data: Mapping[str, Any]) -> str:
+    words = [f"{key} {value}" for key, value in data.items() if value and key != "data"]
+    folder = str(data.get("data") or "")
+    if Path(folder).as_posix() == GENERATED:
+        folder = f"generated people ({folder})"
+    return ", ".join([folder, *words] if folder else words)
+
+
+def _recipe_text(recipe: Mapping[str, Any]) -> str:
+    epochs = recipe.get("epochs", "?")
+    return f"{recipe.get('name', '')}, {epochs} epoch{'' if epochs == 1 else 's'}" if recipe else ""
 
 
 def _search_accuracy(file: Path) -> Accuracy | None:

@@ -32,6 +32,14 @@ class Latency:
         """Images a second at the median."""
         return 1000.0 / self.p50_ms
 
+    def overlaps(self, other: Latency) -> bool:
+        """Says whether the two intervals meet, so that which one is faster is not certain; unknown ones do not."""
+        ends = (self.ci_low_ms, self.ci_high_ms, other.ci_low_ms, other.ci_high_ms)
+        if None in ends:
+            return False
+        low, high, other_low, other_high = (end or 0.0 for end in ends)
+        return low <= other_high and other_low <= high
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
@@ -54,6 +62,7 @@ class Point:
         name: Preset name of a reference, else empty.
         confirmed: The latency was measured again in a fresh process.
         genes: Each decision and its value, in the order of the space.
+        verdict: What the search said of the confirmed latency: "within", "within noise" or "over"; empty if nothing.
     """
 
     arch_id: str
@@ -69,6 +78,7 @@ class Point:
     origin: str = ""
     name: str = ""
     confirmed: bool = False
+    verdict: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +108,9 @@ class Accuracy:
     def conditions(self) -> str:
         """Split, persons, boxes, flip test and input size in one phrase."""
         words = [self.split and f"{self.split} split"]
-        words.append("" if self.persons is None else f"{self.persons:,} persons")
+        words.append(
+            "" if self.persons is None else f"{self.persons:,} person{'' if self.persons == 1 else 's'}"
+        )
         words.append({"": "", "gt": "ground-truth boxes"}.get(self.boxes, f"boxes from {self.boxes}"))
         words.append("" if self.flip is None else f"flip test {'on' if self.flip else 'off'}")
         words.append("" if self.input_size is None else f"{self.input_size[0]}x{self.input_size[1]}")
@@ -153,6 +165,23 @@ class Budget:
     runtime: str = ""
     precision: str = ""
 
+    def note(self, point: Point) -> str:
+        """Returns what must be said of a latency and this budget; empty where it lies firmly within."""
+        latency = point.latency
+        if latency is None:
+            return ""
+        # The interval is that of the median; its relative ends are applied to p90, as the search does.
+        asked_ms = latency.p50_ms if self.percentile == "p50" else (latency.p90_ms or latency.p50_ms)
+        low_ms, high_ms = (
+            asked_ms * (latency.p50_ms if end is None else end) / latency.p50_ms
+            for end in (latency.ci_low_ms, latency.ci_high_ms)
+        )
+        over = point.verdict == "over" if point.verdict else asked_ms > self.latency_ms
+        if over:
+            return "over budget, within noise of it" if low_ms <= self.latency_ms else "over budget"
+        near = point.verdict == "within noise" or (not point.verdict and high_ms > self.latency_ms)
+        return "within noise of the budget" if near else ""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRows:
@@ -185,3 +214,7 @@ class RunRows:
     def pick_names(self, arch_id: str) -> tuple[str, ...]:
         """Returns the picks that this architecture is, e.g. ("knee", "best")."""
         return tuple(pick for pick, chosen in self.picks if chosen == arch_id)
+
+    def budget_note(self, point: Point) -> str:
+        """Returns what must be said of this latency and the budget; empty where it lies firmly within."""
+        return self.budget.note(point) if self.budget is not None else ""

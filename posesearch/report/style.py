@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 INK, MUTED, PAPER, GRID = "#1d2430", "#5d6878", "#ffffff", "#e4e8ee"
+CLEAR = "rgba(0,0,0,0)"
 VEIL = "rgba(255,255,255,0.75)"
 FRONT, SEEN, FAINT = "#0b62d6", "#8592a6", "#c3cad5"
 BUDGET, REFERENCE, SECOND, THIRD = "#c8450a", "#7a3fc9", "#b06a00", "#0a7a6c"
@@ -55,8 +56,8 @@ def figure(*, x_title: str, y_title: str, height: int = 400) -> Figure:
         layout={
             "template": go.layout.Template(),
             "height": height,
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
+            "paper_bgcolor": CLEAR,
+            "plot_bgcolor": CLEAR,
             "font": {"family": FONT, "size": 13, "color": INK},
             "margin": {"l": 56, "r": 16, "t": 32, "b": 48},
             "xaxis": {**axis, "title": {"text": x_title, "standoff": 12}},

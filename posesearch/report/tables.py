@@ -12,12 +12,13 @@ from posesearch.report.words import (
     fps_text,
     interval_text,
     listed_words,
+    short_name,
     significant,
 )
 
 FRONT_COLUMNS = (
     "#",
-    "pick",
+    "pick or preset",
     "AP",
     "latency p50 (ms)",
     "p90 (ms)",
@@ -57,7 +58,11 @@ def front_table(rows: RunRows) -> tuple[TableRow, ...]:
         table.append(
             TableRow(
                 key=f"arch-{point.arch_id}",
-                cells=(str(rank), listed_words(picks) if picks else "", *_point_cells(point)),
+                cells=(
+                    str(rank),
+                    _named(listed_words(picks) if picks else "", rows.budget_note(point)),
+                    *_point_cells(point),
+                ),
                 mark="pick" if picks else "",
             )
         )
@@ -65,7 +70,11 @@ def front_table(rows: RunRows) -> tuple[TableRow, ...]:
         table.append(
             TableRow(
                 key=f"reference-{point.name}",
-                cells=(NONE, point.name, *_point_cells(point)),
+                cells=(
+                    NONE,
+                    _named(short_name(point.name), rows.budget_note(point)),
+                    *_point_cells(point),
+                ),
                 mark="reference",
             )
         )
@@ -94,6 +103,10 @@ def model_conditions(rows: RunRows) -> tuple[str, ...]:
         if conditions:
             told.append(f"{column}: {' / '.join(conditions)}")
     return tuple(told)
+
+
+def _named(name: str, note: str) -> str:
+    return ", ".join(word for word in (name, note) if word)
 
 
 def _point_cells(point: Point) -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+
 from posesearch.report.rows import Latency
 
 NONE = "—"
@@ -27,6 +30,47 @@ def interval_text(latency: Latency | None) -> str:
     if latency is None or latency.ci_low_ms is None or latency.ci_high_ms is None:
         return ""
     return f"{significant(latency.ci_low_ms)}-{significant(latency.ci_high_ms)}"
+
+
+def measured_text(latency: Latency | None) -> str:
+    """Returns a latency with its interval and whether it is noisy: `1.44 ms [1.38-1.53] noisy`."""
+    if latency is None:
+        return NONE
+    interval = interval_text(latency)
+    return (
+        f"{ms_text(latency.p50_ms)}{f' [{interval}]' if interval else ''}{' noisy' if latency.noisy else ''}"
+    )
+
+
+def claimed_text(latency: Latency) -> str:
+    """Returns a latency in a sentence: `1.44 ms (1.38-1.53, noisy, 697 images/s)`."""
+    words = (interval_text(latency), "noisy" if latency.noisy else "", f"{fps_text(latency)} images/s")
+    return f"{ms_text(latency.p50_ms)} ({', '.join(word for word in words if word)})"
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns a count with its noun: `1 ask`, `1,200 asks`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def short_name(name: str) -> str:
+    """Returns the name of a preset for a plot: `starnet-pose-t scaled to demo` is `starnet-pose-t*`."""
+    preset, _, changed = name.partition(" ")
+    return f"{preset}*" if changed else preset
+
+
+def footnote(names: Iterable[str]) -> str:
+    """Returns what the stars of `short_name` stand for: `* scaled to demo`; empty without one."""
+    changes = dict.fromkeys(name.partition(" ")[2] for name in names)
+    told = " / ".join(change for change in changes if change)
+    return f"* {told}" if told else ""
+
+
+def axis_format(values: Sequence[float]) -> str:
+    """Returns the number format of an axis over these values: as many decimals as about eight ticks need to differ."""
+    span = max(values) - min(values) if values else 0.0
+    digits = math.ceil(-math.log10(span / 8)) if span > 0 else 2
+    return f".{min(max(digits, 2), 5)}f"
 
 
 def count_text(value: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from posesearch.errors import EnvironmentFault
 from posesearch.files import write_bytes_atomic, write_text_atomic
 from posesearch.report.caveats import next_step
 from posesearch.report.front_csv import front_csv
@@ -34,6 +35,8 @@ class ReportFiles:
 def write_report(run_folder: Path) -> ReportFiles:
     """Writes the report of a run into its folder, from whatever has run so far.
 
+    A picture or table of an earlier search that this one has nothing for is removed: it would be taken for this one's.
+
     Raises:
         DataError: The folder holds no run, or one of its files is broken.
         EnvironmentFault: A file cannot be written.
@@ -42,15 +45,29 @@ def write_report(run_folder: Path) -> ReportFiles:
     info = front_info(rows)
     html_file, png_file, csv_file = (run_folder / name for name in ("report.html", "front.png", "front.csv"))
     png = front_png(info, f"{rows.name}: accuracy against latency") if info is not None else None
+    tabled = bool(rows.front or rows.references)
+    write_text_atomic(html_file, render_page(rows, png))
     if png is not None:
         write_bytes_atomic(png_file, png)
-    tabled = bool(rows.front or rows.references)
+    else:
+        _remove(png_file)
     if tabled:
         write_text_atomic(csv_file, front_csv(rows))
-    write_text_atomic(html_file, render_page(rows, png))
+    else:
+        _remove(csv_file)
     return ReportFiles(
         html=html_file,
         png=png_file if png is not None else None,
         csv=csv_file if tabled else None,
         summary=front_takeaway(rows) if info is not None else " ".join(next_step(rows)),
     )
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"cannot remove {file}, which shows an earlier search: {error.strerror}. Remove it by hand, then run "
+            "'posesearch report' again."
+        ) from error

@@ -117,7 +117,7 @@ def read_outcome(folder: Path) -> SearchOutcome:
         DataError: There is none, or it is damaged.
     """
     path = folder / RESULT
-    remedy = "Delete it and search again: nothing that was evaluated is lost."
+    remedy = "Search again: it is made anew, and nothing that was evaluated is lost."
     plain = read_json(path, "search result", remedy)
     try:
         return _from_plain(plain, str(path))

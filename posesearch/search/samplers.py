@@ -35,8 +35,10 @@ def resolve_sampler(name: str, evaluations: int) -> str:
     """Returns the sampler that `name` means for a search of so many evaluations.
 
     Raises:
-        UsageError: The name is not known.
+        UsageError: The name is not known, or there is nothing to evaluate.
     """
+    if evaluations < 1:
+        raise UsageError(f"--trials {evaluations}: expected at least 1 evaluation. Try --trials 200.")
     if name not in SAMPLERS:
         raise UsageError(
             f"--sampler '{name}' is not known.{did_you_mean(name, SAMPLERS)} Allowed: {', '.join(SAMPLERS)}."

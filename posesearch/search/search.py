@@ -82,8 +82,7 @@ def run_search(
         EnvironmentFault: The folder cannot be written, or the device fails.
         Interrupted: `stop` said so; everything is saved.
     """
-    if evaluations < 1:
-        raise UsageError(f"--trials {evaluations}: expected at least 1 evaluation. Try --trials 200.")
+    chosen = resolve_sampler(sampler, evaluations)
     references = references or {}
     for arch in references.values():
         space.encode(arch)
@@ -93,7 +92,6 @@ def run_search(
             f"the budget is for {budget.runtime}, {budget.precision}; the meter measures {conditions.runtime}, "
             f"{conditions.precision}. Use the same --runtime and --precision for both."
         )
-    chosen = resolve_sampler(sampler, evaluations)
     genes = Genes(space, chosen)
     name = study_name(space, weights_id, budget, meter.fingerprint, genes.encoding)
     stored = stored_outcome(folder, name, chosen, progress)
@@ -198,8 +196,7 @@ def _run(loop: SearchLoop, evaluations: int, progress: Progress, stop: Callable[
         while loop.evaluated < evaluations:
             if stop():
                 raise Interrupted(
-                    f"search stopped after {loop.evaluated} of {evaluations} evaluations; all of them are saved. "
-                    "Run the same command again to go on."
+                    f"search stopped after {loop.evaluated} of {evaluations} evaluations; all of them are saved."
                 )
             reason = loop.why_stop()
             if reason is not None:

@@ -27,6 +27,8 @@ def stored_outcome(folder: Path, name: str, sampler: str, progress: Progress) ->
     except DataError:
         progress.message(f"search: {folder / RESULT} is damaged; it is made again from the study.")
         return None
+    if outcome.asks == 0:  # an impossible budget: nothing was proposed, so no settings were used
+        return None
     if outcome.study == name:
         return outcome
     if outcome.study.rpartition("_")[0] == name.rpartition("_")[0]:

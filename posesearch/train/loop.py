@@ -182,8 +182,7 @@ def fit(
                 saved_s = time.monotonic()
             if stopping:
                 raise Interrupted(
-                    f"training stopped after step {position.step} of {total_steps}; everything is saved in {folder}. "
-                    "Run the same command again to go on."
+                    f"training stopped after step {position.step} of {total_steps}; everything is saved in {folder}."
                 )
             if not inside:
                 evaluate_if_due()

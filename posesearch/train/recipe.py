@@ -198,7 +198,7 @@ class Recipe:
         ema: See `EmaConfig`.
         loss: See `LossConfig`.
         augment: Augmentation of the first stage.
-        final_epochs: Epochs at the end that use `final_augment`.
+        final_epochs: Epochs at the end that use `final_augment`; at most half of them.
         final_augment: Augmentation of the second stage: milder, less occlusion.
         supernet: Used by `supernet-train` only.
         precision: "fp32", "bf16" (autocast), or "auto": bf16 on a GPU, fp32 on a CPU.
@@ -229,7 +229,7 @@ class Recipe:
             self,
             epochs=Range(1),
             batch_size=Range(2),  # batch normalisation needs two persons
-            final_epochs=Range(0, max(0, self.epochs)),
+            final_epochs=Range(0),
             search_fraction=Range(0, 0.5, low_open=True),
             calibration_persons=Range(2),
             evaluate_every=Range(0),
@@ -244,7 +244,8 @@ class Recipe:
 
     def augment_at(self, epoch: int) -> AugmentConfig:
         """Returns the augmentation of an epoch (counted from 0)."""
-        return self.final_augment if epoch >= self.epochs - self.final_epochs else self.augment
+        final_epochs = min(self.final_epochs, self.epochs // 2)
+        return self.final_augment if epoch >= self.epochs - final_epochs else self.augment
 
 
 def recipe_folders() -> tuple[Path, ...]:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from posesearch.checkpoint import load_training_state, save_training_state
+from posesearch.config import parse_stored
 from posesearch.errors import DataError, listed
 from posesearch.files import append_jsonl, read_jsonl, to_json, write_text_atomic
 from posesearch.train.optim import WeightAverage
@@ -113,6 +114,8 @@ class TrainingState:
             DataError: The checkpoint is damaged, or of another space, recipe, data set or seed.
         """
         path = self.folder / CHECKPOINT
+        for left_by_a_kill in self.folder.glob(f".{CHECKPOINT}.*.tmp"):
+            left_by_a_kill.unlink(missing_ok=True)
         if not path.exists():
             return False
         state = load_training_state(path)
@@ -127,7 +130,7 @@ class TrainingState:
             self.module.load_state_dict(state["module"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.restore(state["average"])
-            self.position = Position(**state["position"])
+            self.position = parse_stored(Position, state["position"], f"position in {path}")
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"checkpoint {path} cannot be resumed ({error}). It was written by another version of posesearch or "
@@ -166,4 +169,9 @@ def differences(saved: Any, now: Any, key: str = "") -> list[str]:
             inner = f"{key}.{name}" if key else str(name)
             found += differences(saved.get(name), now.get(name), inner)
         return found
-    return [] if saved == now else [f"{key}: {saved!r} before, {now!r} now"]
+    return [] if saved == now else [f"{key}: {_shown(saved)} before, {_shown(now)} now"]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return f"{text[:77]}..." if isinstance(value, (Mapping, list)) and len(text) > 80 else text

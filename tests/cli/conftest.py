@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,3 +68,27 @@ def flow(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Spy]:
         return spy
 
     return replace
+
+
+@pytest.fixture(scope="session")
+def finished_world(tmp_path_factory: pytest.TempPathFactory, tiny_space: Any) -> Path:
+    """A folder with data, space, recipe and one finished run; never changed."""
+    from bad_input_world import make_world
+
+    folder = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_world(folder, tiny_space)
+    return folder
+
+
+@pytest.fixture
+def world(finished_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A copy of it, to be damaged, as the working folder."""
+    from bad_input_world import World, measure_here
+
+    folder = tmp_path / "world"
+    shutil.copytree(finished_world, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("posesearch.flows.search.measure_fresh", measure_here)
+    return World(folder)

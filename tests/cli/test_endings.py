@@ -29,8 +29,8 @@ ENDINGS = [
     (NoFeasibleArchitecture("fastest found: 4.10 ms."), 3, "error: fastest found: 4.10 ms."),
     (DataError("val.json is cut off."), 4, "error: val.json is cut off."),
     (EnvironmentFault("run 'demo' is in use."), 5, "error: run 'demo' is in use."),
-    (Interrupted("saved. Go on with: posesearch report"), 130, "saved. Go on with: posesearch report"),
-    (KeyboardInterrupt(), 130, "interrupted. Run the same command again to go on from the last save."),
+    (Interrupted("stopped; all is saved."), 130, "stopped; all is saved. Go on with: posesearch report"),
+    (KeyboardInterrupt(), 130, "interrupted. What was saved before is kept. Go on with: posesearch report"),
     (
         OSError(errno.ENOSPC, "No space left on device", "runs/x"),
         5,
@@ -76,6 +76,12 @@ def test_with_json_the_error_is_the_one_document(error, code, text, call, flow) 
     assert (outcome.code, document["exit_code"]) == (code, code)
     assert f"error: {document['error']}".startswith(text) or document["error"].startswith(text)
     assert outcome.err.startswith(text)
+
+
+def test_the_line_that_resumes_quotes_and_leaves_fresh_out(call, flow) -> None:
+    flow("supernet", "supernet_train", error=Interrupted("stopped."))
+    outcome = call("supernet-train", "--data", "my people", "--fresh", "--quiet")
+    assert outcome.err == "stopped. Go on with: posesearch supernet-train --data 'my people' --quiet\n"
 
 
 def test_debug_shows_the_traceback(call, flow) -> None:

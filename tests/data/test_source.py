@@ -83,7 +83,9 @@ def test_explicit_pair(folder):
     source = DataSource(train_annotations=str(folder.annotation_file), images=str(folder.image_root))
     assert len(source.load("train")) == 8
     assert source.load("train").split == "train"
-    with pytest.raises(DataError, match=r"data folder not found: \(none given\)"):
+    with pytest.raises(
+        DataError, match=r"no validation annotations given\. Give the data folder with --data"
+    ):
         source.resolve("val")
     with pytest.raises(DataError, match=r"training annotations not found: .*gone.json"):
         DataSource(train_annotations="gone.json", images=str(folder.image_root)).resolve("train")

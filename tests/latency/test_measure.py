@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from posesearch.errors import DataError, EnvironmentFault, UsageError
-from posesearch.latency import measure, process
+from posesearch.latency import device, measure, process
 from posesearch.latency.deploy import deploy, max_difference
 from posesearch.latency.device import fingerprint
 from posesearch.latency.measure import BRIEF, FAST, measure_many, pinned_threads, time_calls
 from posesearch.latency.meter import LatencyMeter
-from posesearch.latency.runtimes import RUNTIMES, prepare
+from posesearch.latency.runtimes import RUNTIMES, counterpart, prepare
 from posesearch.latency.statistics import bootstrap_median, summarise
 from posesearch.latency.types import Conditions, Measured
 from posesearch.models.pose import PoseModel
@@ -90,6 +92,43 @@ def test_a_disturbed_round_is_done_again(monkeypatch):
     timings, redone = time_calls(calls, "sentinel", FAST, warm=frozenset(calls))
     assert redone == 1
     assert timings["a"].p50_ms == timings["a"].p90_ms == 2.0
+
+
+@pytest.mark.parametrize("factor", [1.06, 0.9])
+def test_a_new_state_of_the_machine_is_what_is_reported(monkeypatch, factor):
+    # After the third round everything is 6 % slower (or 10 % faster) for good; eight calls a round, of two networks.
+    clock, count = Clock(monkeypatch), [0]
+
+    def cost():
+        count[0] += 1
+        return 2.0 * (factor if count[0] > 3 * 2 * (BRIEF.unrecorded + BRIEF.recorded) else 1.0)
+
+    calls = {name: clock.call(name, cost) for name in ("a", "sentinel")}
+    timings, redone = time_calls(calls, "sentinel", BRIEF, warm=frozenset(calls))
+    assert timings["a"].p50_ms == pytest.approx(2.0 * factor)
+    assert timings["a"].half_width == 0.0
+    assert BRIEF.min_rounds <= timings["a"].rounds <= BRIEF.max_rounds
+    assert redone == measure.NEW_STATE_ROUNDS - 1 + 3
+
+
+def test_restless_machines_still_get_the_least_number_of_rounds(monkeypatch):
+    # Two states that take turns every fourth round: most rounds are disturbed, and it must end with enough of them.
+    clock, count = Clock(monkeypatch), [0]
+    effort = dataclasses.replace(BRIEF, max_rounds=BRIEF.min_rounds, max_s=1e9)
+
+    def cost():
+        count[0] += 1
+        return 1.0 if (count[0] // (effort.unrecorded + effort.recorded)) % 8 == 0 else 1.0 + (count[0] % 97)
+
+    timings, _ = time_calls({"a": clock.call("a", cost)}, "a", effort, warm=frozenset("a"))
+    assert timings["a"].rounds == effort.min_rounds
+
+
+def test_fast_takes_35_calls_of_a_slow_network(monkeypatch):
+    clock = Clock(monkeypatch)
+    calls = {"a": clock.call("a", 200.0), "sentinel": clock.call("sentinel", 20.0)}
+    time_calls(calls, "sentinel", FAST, warm=frozenset({"sentinel"}))
+    assert clock.order.count("a") == 35
 
 
 def test_warm_up_is_left_out(monkeypatch):
@@ -179,7 +218,7 @@ def test_meter_measures_an_architecture_once(tiny_space):
     first = meter.measure(tiny_space.largest())
     assert meter.measure(tiny_space.largest()) is first
     assert first.drift == 1.0 or first.noise == "noisy"
-    assert meter.fingerprint.id == fingerprint(Conditions()).id
+    assert meter.fingerprint.id == fingerprint(Conditions(), (64, 48)).id
 
 
 def test_meter_divides_a_drifting_sentinel_out(tiny_space, monkeypatch):
@@ -192,6 +231,81 @@ def test_meter_divides_a_drifting_sentinel_out(tiny_space, monkeypatch):
     drifted = meter.measure(tiny_space.largest())
     assert (steady.p50_ms, steady.drift, steady.noise) == (2.0, 1.0, "quiet")
     assert (drifted.p50_ms, drifted.drift, drifted.noise) == (2.0, 1.5, "noisy")
+
+
+def faked(tiny_space, monkeypatch, cost):
+    """A meter whose every call takes `cost[0]` milliseconds."""
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr("posesearch.latency.meter.prepare", lambda *_: clock.call("x", lambda: cost[0]))
+    return LatencyMeter(Conditions(), tiny_space.smallest())
+
+
+def test_meter_started_in_a_busy_moment_does_not_inflate(tiny_space, monkeypatch):
+    cost = [4.0]
+    meter = faked(tiny_space, monkeypatch, cost)
+    cost[0] = 2.0
+    quiet = meter.measure(tiny_space.smallest())
+    cost[0] = 3.0
+    busy = meter.measure(tiny_space.largest())
+    assert (quiet.p50_ms, quiet.drift, quiet.noise, quiet.yardstick_ms) == (2.0, 1.0, "quiet", 2.0)
+    assert (busy.p50_ms, busy.drift, busy.yardstick_ms) == (2.0, 1.5, 2.0)
+
+
+def test_meter_resumed_in_a_busy_moment_keeps_the_scale(tiny_space, monkeypatch):
+    cost = [2.0]
+    stored = {tiny_space.largest(): faked(tiny_space, monkeypatch, cost).measure(tiny_space.largest())}
+    cost[0] = 3.0
+    resumed = faked(tiny_space, monkeypatch, cost)
+    resumed.anchor(stored)
+    assert resumed.measure(tiny_space.largest()).p50_ms == 2.0
+    without = faked(tiny_space, monkeypatch, cost)
+    without.anchor({})
+    assert without.measure(tiny_space.largest()).p50_ms == 3.0
+
+
+def test_meter_is_anchored_by_a_confirmed_sentinel_only_downwards(tiny_space, monkeypatch):
+    cost = [4.0]
+    meter = faked(tiny_space, monkeypatch, cost)
+    plain = dataclasses.replace(meter.measure(tiny_space.largest()), yardstick_ms=0.0, p50_ms=2.0)
+    meter.anchor({tiny_space.largest(): plain})
+    assert meter.measure(tiny_space.smallest()).p50_ms == 4.0
+    again = faked(tiny_space, monkeypatch, cost)
+    again.anchor({tiny_space.smallest(): plain})
+    again.anchor({tiny_space.smallest(): dataclasses.replace(plain, p50_ms=9.0)})
+    assert again.measure(tiny_space.smallest()).p50_ms == 2.0
+
+
+def test_fingerprint_knows_the_input_and_is_stable(tiny_space):
+    one = fingerprint(Conditions(batch=2), (64, 48))
+    assert one == fingerprint(Conditions(batch=2), (64, 48))
+    assert one.input_shape == (2, 3, 64, 48)
+    assert one.id != fingerprint(Conditions(batch=2), (64, 64)).id
+    assert (one.driver, one.gpu_memory_mib, one.sm_count, one.compute_capability) == ("none", 0, 0, "none")
+    assert LatencyMeter(Conditions(), tiny_space.smallest()).fingerprint.input_shape == (1, 3, 64, 48)
+
+
+def test_facts_of_a_gpu(monkeypatch):
+    class Properties:
+        total_memory, multi_processor_count, major, minor = 24 << 30, 128, 8, 9
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Properties)
+    monkeypatch.setattr(
+        device.Path,
+        "read_text",
+        lambda *_, **__: "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Fri\nGCC",
+    )
+    facts = device.gpu_facts(torch.device("cuda:1"))
+    assert facts == {
+        "driver": "570.86.15", "gpu_memory_mib": 24576, "sm_count": 128, "compute_capability": "8.9"
+    }  # fmt: skip
+
+
+def test_counterpart_is_the_other_runtime_of_a_gpu():
+    assert counterpart(Conditions()) is None
+    eager = Conditions(device="cuda:1", precision="fp16")
+    graph = counterpart(eager)
+    assert graph == Conditions(device="cuda:1", precision="fp16", runtime="cudagraph")
+    assert counterpart(graph) == eager
 
 
 def test_fingerprint_tells_conditions_apart():

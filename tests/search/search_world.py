@@ -9,7 +9,15 @@ from posesearch.latency.types import Conditions, Measured
 
 
 def measured(
-    p50_ms, *, p90_ms=None, half_width=0.0, runtime="eager", precision="fp32", processes=0, noise="quiet"
+    p50_ms,
+    *,
+    p90_ms=None,
+    half_width=0.0,
+    runtime="eager",
+    precision="fp32",
+    processes=0,
+    noise="quiet",
+    yardstick_ms=0.0,
 ):
     return Measured(
         p50_ms=p50_ms,
@@ -24,6 +32,7 @@ def measured(
         rounds=20,
         processes=processes,
         noise=noise,
+        yardstick_ms=yardstick_ms,
     )
 
 
@@ -62,7 +71,11 @@ class FakeMeter:
             conditions=Conditions(**conditions),
         )
         self.asked = []
+        self.anchored = []
         self._latency = latency
+
+    def anchor(self, known):
+        self.anchored.append(dict(known))
 
     def measure(self, arch):
         self.asked.append(arch)

@@ -200,6 +200,20 @@ def test_confirm_ranks_again_and_drops_what_is_over(tiny_space):
     assert latencies.keys() == true_ms.keys()
 
 
+def test_confirm_compares_unconfirmed_figures_on_one_yardstick(tiny_space):
+    # The first was measured while the yardstick was twice too long: its 2.4 ms are 1.2 ms beside the others.
+    archs = draws(tiny_space, 2)
+    found = [
+        candidate(archs[0], 0.3, 2.4, latency=measured(2.4, yardstick_ms=1.0)),
+        candidate(archs[1], 0.5, 2.0, latency=measured(2.0, yardstick_ms=0.5)),
+    ]
+    true_ms = {archs[0].id: 1.2, archs[1].id: 2.0}
+    front, _, _ = confirm_front(
+        found, LatencyBudget(latency_ms=3.0), lambda wanted: {a.id: measured(true_ms[a.id]) for a in wanted}
+    )
+    assert [m.candidate.arch for m in front] == archs
+
+
 def test_confirm_measures_extras_but_does_not_rank_them(tiny_space):
     archs = draws(tiny_space, 2)
     front, _, latencies = confirm_front(

@@ -114,7 +114,9 @@ def _check_arguments(seed: int, num_train: int, num_val: int, image_size: tuple[
     for name, value in (("num_train", num_train), ("num_val", num_val)):
         if not 1 <= value <= 10**6:
             option = name.replace("num_", "--")
-            raise UsageError(f"{name} {value} is out of range. Allowed: 1 to 1000000 images. Change {option}.")
+            raise UsageError(
+                f"{name} {value} is out of range. Allowed: 1 to 1000000 images. Change {option}."
+            )
     if not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in image_size):
         raise UsageError(
             f"image_size {image_size[0]}x{image_size[1]} (height x width) is out of range. "
