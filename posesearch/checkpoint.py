@@ -49,7 +49,7 @@ def save_training_state(path: Path, state: Mapping[str, Any]) -> None:
     except RuntimeError as error:
         # torch's zip writer turns a failed write into a RuntimeError of its own.
         raise EnvironmentFault(
-            f"cannot write {path}: {error.__context__ or error}. The file that was there before is unchanged. "
+            f"cannot write {path}: {getattr(error.__context__, 'strerror', None) or error}. The file that was there before is unchanged. "
             "Free some space, then run the same command again."
         ) from error
 

@@ -115,6 +115,18 @@ def read_json(path: Path, what: str, remedy: str = FETCH_AGAIN) -> Any:
         raise DataError(f"{what} {path} is nested too deeply to be a real {what}. Check the file.") from None
 
 
+def read_json_object(path: Path, what: str, remedy: str = FETCH_AGAIN) -> dict[str, Any]:
+    """Reads a JSON file that holds one object.
+
+    Raises:
+        DataError: As for `read_json`, or it holds something else.
+    """
+    value = read_json(path, what, remedy)
+    if not isinstance(value, dict):
+        raise DataError(f"{what} {path} holds a {type(value).__name__}. Allowed: a JSON object. {remedy}")
+    return value
+
+
 def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
     """Appends one line to a JSON-lines log, first cutting off a torn last line left by a crash.
 
@@ -143,7 +155,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Returns the rows of a JSON-lines log; a missing file is an empty log, a torn last line is left out.
 
     Raises:
-        DataError: A line before the last one is not JSON.
+        DataError: A line before the last one is not JSON, or a line is no object.
     """
     try:
         text = Path(path).read_bytes()
@@ -155,11 +167,14 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             if number == len(lines):
                 break
             raise DataError(
                 f"{path}, line {number} is not valid JSON. Delete that line and run again."
             ) from None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {number} is no JSON object. Delete that line and run again.")
+        rows.append(row)
     return rows

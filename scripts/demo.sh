@@ -6,4 +6,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 
 make_environment ""
-exec "$VENV/bin/posesearch" demo "$@"
+"$VENV/bin/posesearch" demo "$@"
+echo "to use the commands in this shell: source $VENV/bin/activate" >&2

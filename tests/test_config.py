@@ -100,6 +100,58 @@ def test_a_python_base_behind_a_json_base_is_refused(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("file", ["child.yaml", "base.yaml"])
+def test_a_code_tag_is_refused_and_not_run(tmp_path: Path, file: str) -> None:
+    marker = tmp_path / "ran"
+    (tmp_path / "base.yaml").write_text("rate: 0.25\n")
+    (tmp_path / "child.yaml").write_text("_base_: base.yaml\nname: x\n")
+    with (tmp_path / file).open("a") as stream:
+        stream.write(f"maybe: !!python/object/apply:os.mkdir [{str(marker)!r}]\n")
+    with pytest.raises(UsageError, match=r"could not determine a constructor for the tag .*os\.mkdir"):
+        load_file(tmp_path / "child.yaml")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("base", "says"),
+    [
+        ("child.yaml", "_base_ leads back to the file itself"),
+        ("gone.yaml", "_base_ file .*gone.yaml does not exist"),
+        ("mmpose::x.yaml", "'mmpose::x.yaml' is no path"),
+        ("{a: 1}", "is no path. Allowed: one path or a list of them"),
+        ("notes.txt", "'notes.txt' has another suffix"),
+    ],
+)
+def test_a_base_must_be_another_plain_file(tmp_path: Path, base: str, says: str) -> None:
+    (tmp_path / "child.yaml").write_text(f"_base_: {base}\nname: x\n")
+    with pytest.raises(UsageError, match=says):
+        load_file(tmp_path / "child.yaml")
+
+
+def test_variables_of_mmengine_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATE", "0.25")
+    (tmp_path / "a.yaml").write_text("name: '{{$RATE:1}}'\n")
+    assert load_file(tmp_path / "a.yaml")["name"] == "{{$RATE:1}}"
+    (tmp_path / "a.yaml").write_text("name: '{{_base_.rate}}'\n")
+    with pytest.raises(UsageError, match=r"a.yaml: '{{ _base_... }}' is not read. Write the value itself"):
+        load_file(tmp_path / "a.yaml")
+
+
+def test_values_are_checked_together_beside_an_unknown_key() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Pair:
+        low: int
+        high: int
+
+        def __post_init__(self) -> None:
+            if self.low > self.high:
+                raise ConfigError("pair", ["low: above high."])
+
+    with pytest.raises(ConfigError) as caught:
+        parse(Pair, {"low": 2, "high": 1, "hgih": 3}, "f")
+    assert len(caught.value.problems) == 2
+
+
 def test_file_faults(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nothing.yaml does not exist"):
         load_file(tmp_path / "nothing.yaml")
@@ -121,6 +173,8 @@ def test_overrides() -> None:
         apply_overrides(Outer(name="x"), ("rate",))
     with pytest.raises(ConfigError, match=r"inner.sise: unknown key. Did you mean 'size'"):
         apply_overrides(Outer(name="x"), ("inner.sise=3",))
+    with pytest.raises(ConfigError, match=r"rate.x: 'rate' is one value without keys. Write rate=VALUE"):
+        apply_overrides(Outer(name="x"), ("rate.x=3",))
     with pytest.raises(ConfigError, match=r"outer: unknown key."):
         apply_overrides(Outer(name="x"), ("outer.size=3",))
 

@@ -10,7 +10,7 @@ import contextlib
 import json as json_module
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,12 +28,17 @@ PIPE_WIDTH = 400
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid:
-    """A table; numbers are given as text, columns of numbers are named in `right`."""
+    """A table; numbers are given as text, columns of numbers are named in `right`.
+
+    Attributes:
+        caption: Sentences below the table: the conditions its figures hold under.
+    """
 
     title: str = ""
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     right: tuple[str, ...] = ()
+    caption: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +96,10 @@ class Printer:
                 if isinstance(part, Grid) and not part.rows:
                     continue
                 self.out.print(_table(part) if isinstance(part, Grid) else Text(part), soft_wrap=True)
+                if isinstance(part, Grid) and part.caption:
+                    # An empty line, so that the caption is not read as belonging to the next table.
+                    for line in (*part.caption, ""):
+                        self.out.print(Text(line, style="dim"), soft_wrap=True)
             if answer.files and not self.quiet:
                 self.out.print("files written:")
                 for name in answer.files:
@@ -152,6 +161,40 @@ def millions(value: int) -> str:
     return f"{value / 1e9:.3f} G" if value >= 1e8 else f"{value / 1e6:.3f} M"
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns a count with its noun: "1 step", "1,200 steps"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def interval(latency: Mapping[str, Any]) -> str:
+    """Returns the ends of the interval around a measured median, "1.38-1.53" in milliseconds; "-" without one."""
+    ends = (latency.get("ci_low_ms"), latency.get("ci_high_ms"))
+    return "-" if None in ends else "-".join(number(end, 2) for end in ends)
+
+
+def conditions_text(evaluation: Mapping[str, Any]) -> str:
+    """Returns what an AP must name, in words: split, persons, boxes, flip test and input size.
+
+    What is not recorded is left out.
+    """
+    split, boxes, size = (evaluation.get(key) for key in ("split", "boxes", "input_size"))
+    words = [f"{split_name(split)} split"] if split else []
+    if evaluation.get("persons") is not None:
+        words.append(counted(evaluation["persons"], "person"))
+    if boxes:
+        words.append("ground-truth boxes" if boxes == "gt" else f"boxes of {boxes}")
+    if evaluation.get("flip") is not None:
+        words.append("with flip test" if evaluation["flip"] else "no flip test")
+    if size:
+        words.append(f"{size[0]}x{size[1]}")
+    return ", ".join(words)
+
+
+def split_name(split: str) -> str:
+    """Returns the name a reader knows: the search split is cut from the training persons and stored by that name."""
+    return "search" if split == "train-held-out" else split
+
+
 def evaluation_line(name: str, evaluation: dict[str, Any]) -> str:
     """Returns one sentence with AP and everything an AP must name: boxes, flip test, input size, split, persons."""
     height, width = evaluation["input_size"]
@@ -159,7 +202,7 @@ def evaluation_line(name: str, evaluation: dict[str, Any]) -> str:
     return (
         f"{name}: AP {number(evaluation['AP'])}  AP50 {number(evaluation['AP50'])}  AP75 {number(evaluation['AP75'])}  "
         f"AR {number(evaluation['AR'])}  PCK@0.2 {number(evaluation.get('PCK'))}  "
-        f"({evaluation['persons']} persons of {evaluation.get('split', 'val')}, boxes {evaluation['boxes']}, {flip}, {height}x{width})"
+        f"({counted(evaluation['persons'], 'person')} of {split_name(evaluation.get('split', 'val'))}, boxes {evaluation['boxes']}, {flip}, {height}x{width})"
     )
 
 

@@ -1,85 +1,202 @@
-"""Tables of what searches and extractions found."""
+"""Tables of what searches and extractions found, each with the conditions its figures hold under."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from posesearch.cli.output import Grid, evaluation_line, millions, number
+from posesearch.cli.output import (
+    Grid,
+    conditions_text,
+    evaluation_line,
+    interval,
+    millions,
+    number,
+    split_name,
+)
+from posesearch.files import read_json, read_jsonl
 
 Row = Mapping[str, Any]
+STAGES = ("supernet", "extracted", "retrained")
 
 
-def candidate_grid(title: str, rows: Sequence[Row], *, picks: Mapping[str, str] | None = None) -> Grid:
+def search_grids(folder: Path) -> tuple[Grid, Grid]:
+    """Returns the front of a finished search, and its reference networks, as tables.
+
+    Args:
+        folder: The search folder of the run: `result.json` and `evaluations.jsonl`.
+
+    Raises:
+        DataError: One of the files is damaged.
+    """
+    result = read_json(folder / "result.json", "search result")
+    evaluations = read_jsonl(folder / "evaluations.jsonl")
+    conditions = evaluations[-1].get("evaluation") if evaluations else None
+    budget = result.get("budget") or {}
+    front, references = result.get("front") or (), result.get("references") or ()
+    title = "Pareto front"
+    if budget:
+        percentile = "" if budget["percentile"] == "p50" else f" ({budget['percentile']})"
+        title += f" within {budget['latency_ms']:g} ms{percentile}"
+    found = candidate_grid(title, front, picks=result.get("picks"), budget=budget, conditions=conditions)
+    named = candidate_grid("Reference networks, same conditions", references, budget=budget)
+    return found, replace(named, caption=())
+
+
+def candidate_grid(
+    title: str,
+    rows: Sequence[Row],
+    *,
+    picks: Mapping[str, str] | None = None,
+    budget: Row | None = None,
+    conditions: Row | None = None,
+) -> Grid:
     """Returns candidates as a table: accuracy and measured latency first, then size and choices.
 
     Args:
         title: The table's title.
         rows: Candidate rows of a search.
         picks: Architecture id by the name of the pick.
+        budget: The latency budget, as `result.json` has it.
+        conditions: One evaluation of the search: its split, persons, boxes, flip test and input size.
     """
+    asked = (budget or {}).get("percentile", "p50")
+    percentiles = ("p50",) if asked == "p50" else ("p50", asked)
+    figures = (*(f"{name} ms" for name in percentiles), "interval", "FPS", "params", "MACs")
     return Grid(
         title=title,
-        columns=("#", "AP", "ms", "FPS", "params", "MACs", "architecture", "note"),
-        right=("#", "AP", "ms", "FPS", "params", "MACs"),
+        columns=("#", "AP (search)", *figures, "architecture", "note"),
+        right=("#", "AP (search)", *figures),
         rows=tuple(
             (
                 str(rank),
                 number(row.get("AP")),
-                number(latency.get("p50_ms"), 2),
+                *(number(latency.get(f"{name}_ms"), 2) for name in percentiles),
+                interval(latency),
                 number(latency.get("fps"), 0),
                 millions(row["cost"]["params"]),
                 millions(row["cost"]["macs"]),
                 row["code"],
-                _note(row, picks or {}),
+                _note(row, picks or {}, budget or {}),
             )
             for rank, row in enumerate(rows, start=1)
-            for latency in [row.get("confirmed") or row.get("latency") or {}]
+            for latency in [_latency(row)]
+        ),
+        caption=(
+            f"AP: weights of the supernet, {conditions_text(conditions or {}) or 'search split'}",
+            *_latency_captions([_latency(row) for row in rows]),
         ),
     )
 
 
-def _note(row: Row, picks: Mapping[str, str]) -> str:
-    names = [name for name, arch_id in picks.items() if arch_id == row["arch_id"]]
+def _latency(row: Row) -> Row:
+    latency: Row = row.get("confirmed") or row.get("latency") or {}
+    return latency
+
+
+def _note(row: Row, picks: Mapping[str, str], budget: Row) -> str:
+    names = [name for name in ("fastest", "knee", "best") if picks.get(name) == row["arch_id"]]
     if row.get("reference"):
         names.append(row["reference"])
-    if row.get("feasible") is False:
-        names.append("over budget")
+    latency = _latency(row)
+    near = _budget_note(row, latency, budget)
+    if near:
+        names.append(near)
+    if latency.get("noise") == "noisy":
+        names.append("noisy")
     return ", ".join(names)
+
+
+def _budget_note(row: Row, latency: Row, budget: Row) -> str:
+    """Returns what must be said of the budget, from the latency that was confirmed where there is one."""
+    limit_ms, median_ms = budget.get("latency_ms"), latency.get("p50_ms")
+    if limit_ms is None or median_ms is None:
+        over = row["verdict"] == "over" if "verdict" in row else row.get("feasible") is False
+        near = row.get("verdict") == "within noise"
+        return "over budget" if over else "within noise of the budget" if near else ""
+    # The interval is that of the median; its relative ends are applied to p90, as the search does.
+    asked_ms = latency.get(f"{budget.get('percentile', 'p50')}_ms") or median_ms
+    low_ms, high_ms = (
+        asked_ms * (latency.get(end) or median_ms) / median_ms for end in ("ci_low_ms", "ci_high_ms")
+    )
+    verdict = row.get("verdict") or (
+        "over" if asked_ms > limit_ms else "within noise" if high_ms > limit_ms else "within"
+    )
+    if verdict == "over":
+        return "over budget, within noise of it" if low_ms <= limit_ms else "over budget"
+    return "within noise of the budget" if verdict == "within noise" else ""
+
+
+def _latency_captions(latencies: Sequence[Row]) -> tuple[str, ...]:
+    measured = [latency for latency in latencies if latency]
+    if not measured:
+        return ()
+    first = measured[0]
+    threads = first.get("threads")
+    words = [str(first[key]) for key in ("runtime", "precision", "device") if first.get(key)]
+    words += [f"{threads} thread{'' if threads == 1 else 's'}"] if threads else []
+    told = [f"ms: one image, {', '.join(words)}" if words else "ms: one image"]
+    if any(latency.get("ci_low_ms") is not None for latency in measured):
+        told[0] += "; interval: of the median (p50)"
+    if any(latency.get("noise") == "noisy" for latency in measured):
+        told.append("noisy: the machine was busy while this was measured; measure again when it is quiet")
+    return tuple(told)
 
 
 def model_grid(models: Sequence[Row]) -> Grid:
     """Returns extracted models as a table: the same network inside the supernet, cut out, and retrained."""
+    heads = {stage: f"AP {_stage_words(stage)} ({_splits(models, stage)})" for stage in STAGES}
+    right = (*heads.values(), "ms", "interval", "params", "parity")
     return Grid(
         title="Models",
-        columns=(
-            "name",
-            "pick",
-            "AP in supernet",
-            "AP extracted",
-            "AP retrained",
-            "ms",
-            "params",
-            "parity",
-            "architecture",
-        ),
-        right=("AP in supernet", "AP extracted", "AP retrained", "ms", "params", "parity"),
+        columns=("name", "pick", *right, "architecture", "note"),
+        right=right,
         rows=tuple(
             (
                 model["name"],
                 model.get("pick") or "-",
-                *(
-                    number((model.get(stage) or {}).get("AP"))
-                    for stage in ("supernet", "extracted", "retrained")
-                ),
-                number((model.get("latency") or {}).get("p50_ms"), 2),
+                *(number((model.get(stage) or {}).get("AP")) for stage in STAGES),
+                number(latency.get("p50_ms"), 2),
+                interval(latency),
                 millions(model["cost"]["params"]),
                 _parity(model.get("parity")),
                 model["code"],
+                "noisy" if latency.get("noise") == "noisy" else "",
             )
             for model in models
+            for latency in [model.get("latency") or {}]
+        ),
+        caption=(
+            *_accuracy_captions(models),
+            *_latency_captions([model.get("latency") or {} for model in models]),
+            "parity: largest difference to the subnet",
         ),
     )
+
+
+def _stage_words(stage: str) -> str:
+    return "in supernet" if stage == "supernet" else stage
+
+
+def _splits(models: Sequence[Row], stage: str) -> str:
+    found = dict.fromkeys(
+        split_name(model[stage]["split"])
+        for model in models
+        if model.get(stage) and model[stage].get("split")
+    )
+    return "/".join(found) or ("search" if stage == "supernet" else "val")
+
+
+def _accuracy_captions(models: Sequence[Row]) -> tuple[str, ...]:
+    """Returns one sentence for each set of conditions, naming the columns it holds for."""
+    stages: dict[str, list[str]] = {}
+    for stage in STAGES:
+        told = dict.fromkeys(conditions_text(model[stage]) for model in models if model.get(stage))
+        if any(told):
+            stages.setdefault(" / ".join(told), []).append(_stage_words(stage))
+    return tuple(f"AP {', '.join(names)}: {conditions}" for conditions, names in stages.items())
 
 
 def _parity(parity: Row | None) -> str:

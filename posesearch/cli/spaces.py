@@ -10,6 +10,9 @@ from cyclopts import Parameter
 from posesearch.cli.output import Answer, Grid, millions, pairs
 from posesearch.errors import UsageError
 
+CODE_SPACE = "starnet"
+"""The space whose stem, head and input an architecture code gets when none is named."""
+
 SpaceName = Annotated[str, Parameter(help="A name from 'posesearch space list', or a YAML file.")]
 
 
@@ -24,13 +27,13 @@ def list_() -> Answer:
             row.name,
             _size(row.input_size),
             str(row.num_joints),
-            f"{row.cardinality:.2e}",
+            _cardinality(row.cardinality),
             row.description,
         )
 
     rows = space_rows()
     grid = Grid(
-        columns=("name", "input", "joints", "architectures", "description"),
+        columns=("name", "input (height x width)", "joints", "architectures", "description"),
         right=("joints", "architectures"),
         rows=tuple(cells(row) for row in rows),
     )
@@ -64,7 +67,7 @@ def show(name: SpaceName, /) -> Answer:
             ("file", shown.row.file),
             ("id", space.id),
             ("input", f"{_size(space.input_size)} (height x width), {space.num_joints} joints"),
-            ("architectures", f"{space.cardinality:,}"),
+            ("architectures", _cardinality(space.cardinality)),
         )
     )
     extremes = tuple(
@@ -85,7 +88,7 @@ def check(file: SpaceName, /) -> Answer:
     row = space_check(file)
     return Answer(
         document={"ok": True, **row.to_plain()},
-        text=(f"{row.file}: no faults. {row.cardinality:,} architectures, id {row.space_id}.",),
+        text=(f"{row.file}: no faults. {_cardinality(row.cardinality)} architectures, id {row.space_id}.",),
         next_command=f"posesearch space show {file}",
     )
 
@@ -102,7 +105,7 @@ def cost(
 
     Args:
         arch: A preset, an architecture code, a .safetensors file, or largest/smallest with --space.
-        space: Space whose stem, head and input size an architecture code uses.
+        space: Space whose stem, head and input size an architecture code uses; without it those of space 'starnet'.
         input_size: Height x width in pixels, e.g. 256x192.
         joints: Number of joints.
     """
@@ -122,10 +125,41 @@ def cost(
             for name, part in parts.items()
         ),
     )
-    where = (
-        f"{arch}: {counted.arch.code} at {_size(counted.arch.input_size)}, {counted.arch.num_joints} joints"
-    )
-    return Answer(document=counted.to_plain(), text=(where, grid))
+    assumed = space is None and _is_code(arch)
+    where = [
+        f"{arch}: {counted.arch.code} at {_size(counted.arch.input_size)} (height x width), "
+        f"{counted.arch.num_joints} joints"
+    ]
+    if assumed:
+        where.append(f"no --space given: {_assumed(input_size, joints)} of space '{CODE_SPACE}' assumed")
+    document = {
+        **counted.to_plain(),
+        "space": CODE_SPACE if assumed else space,
+        "space_assumed": assumed,
+    }
+    return Answer(document=document, text=(*where, grid))
+
+
+def _is_code(arch: str) -> bool:
+    # The flow's own rule: a code has no other meaning.
+    return arch.startswith("w") and "_d" in arch and not arch.endswith(".safetensors")
+
+
+def _assumed(input_size: str | None, joints: int | None) -> str:
+    parts = ["stem", "head"]
+    parts += [] if input_size else ["input size"]
+    parts += [] if joints else ["joints"]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _cardinality(count: int | None) -> str:
+    """Returns a number of architectures in full, from a thousand million on as "3.40e9"."""
+    if count is None:
+        return "-"
+    if count < 10**9:
+        return f"{count:,}"
+    mantissa, exponent = f"{count:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def _parsed_size(text: str | None) -> tuple[int, int] | None:

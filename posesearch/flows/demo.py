@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posesearch.files import read_json
 from posesearch.flows.extract import extract
 from posesearch.flows.inputs import RUNS
 from posesearch.flows.report import report
-from posesearch.flows.runs import open_run
+from posesearch.flows.runs import open_run, read_summary
 from posesearch.flows.search import search
 from posesearch.flows.supernet import supernet_train
 from posesearch.flows.train import train
@@ -104,10 +103,7 @@ def demo(*, fresh: bool = False, seed: int = 0, run: str = "demo", progress: Pro
         train(model=str(file), overrides=overrides, seed=seed, device="cpu", progress=progress)
     progress.message(f"5/{len(STEPS)}  posesearch report --run {run}")
     written = report(run=run)
-    summaries = tuple(
-        read_json(opened.path("models", f"{model['name']}.json"), "model summary")
-        for model in extracted.models
-    )
+    summaries = tuple(read_summary(opened, model["name"]) for model in extracted.models)
     elapsed_s = time.monotonic() - started_s
     progress.message(f"demo finished in {format_duration(elapsed_s)}.")
     best = summaries[-1]

@@ -9,12 +9,12 @@ from posesearch.checkpoint import weights_id, write_model_file
 from posesearch.device import resolve_device
 from posesearch.errors import NoFeasibleArchitecture, UsageError, did_you_mean
 from posesearch.extract.parity import Parity, check_parity
-from posesearch.files import read_json, write_json_atomic
+from posesearch.files import write_json_atomic
 from posesearch.flows.evaluate import evaluate_network
 from posesearch.flows.header import model_header
 from posesearch.flows.inputs import EvaluationSet, check_joints
 from posesearch.flows.material import Material
-from posesearch.flows.runs import open_run, settings_of
+from posesearch.flows.runs import open_run, read_summary, settings_of
 from posesearch.flows.supernet import SUPERNET_FILE, load_supernet
 from posesearch.keypoints.skeleton import Skeleton
 from posesearch.latency.process import measure_fresh
@@ -178,8 +178,7 @@ def _summary(
 
 def _retrained_before(opened: Run, summary: dict[str, Any]) -> dict[str, Any]:
     """Returns what an earlier retraining of these very weights wrote, so that extracting again does not lose it."""
-    path = opened.path("models", f"{summary['name']}.json")
-    earlier = read_json(path, "model summary") if path.exists() else {}
+    earlier = read_summary(opened, summary["name"])
     if earlier.get("weights_id") != summary["weights_id"]:
         return {"retrained": None}
     return {key: earlier[key] for key in ("retrained", "retrained_file") if key in earlier}

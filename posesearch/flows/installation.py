@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 # Distribution -> what it is imported as, where the two differ.
-_MODULES = {"mmengine-lite": "mmengine", "opencv-python-headless": "cv2"}
+_MODULES = {"mmengine-lite": "mmengine", "opencv-python-headless": "cv2", "pyyaml": "yaml"}
 MINIMUM_PYTHON = (3, 11)
 
 

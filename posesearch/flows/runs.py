@@ -9,7 +9,7 @@ from typing import Any
 from posesearch.config import parse_stored
 from posesearch.data.source import DataSource
 from posesearch.errors import DataError, UsageError, listed
-from posesearch.files import to_json
+from posesearch.files import read_json_object, to_json
 from posesearch.flows.inputs import RUNS
 from posesearch.progress import Progress
 from posesearch.run import MANIFEST, RESTORE, Run, free_name
@@ -45,6 +45,18 @@ def settings_of(opened: Run) -> RunSettings:
         data=DataSource.from_plain(manifest["data"]),
         seed=seed,
     )
+
+
+def read_summary(opened: Run, name: str) -> dict[str, Any]:
+    """Returns what is known about a model of the run; empty when there is none of that name.
+
+    Raises:
+        DataError: Its file is damaged.
+    """
+    path = opened.path("models", f"{name}.json")
+    if not path.exists():
+        return {}
+    return read_json_object(path, "model summary", f"Delete it and extract or train '{name}' again.")
 
 
 def open_run(name: str | None, *, kind: str | None = None) -> Run:

@@ -12,12 +12,12 @@ from posesearch.data.source import DataSource
 from posesearch.data.store import ImageStore
 from posesearch.device import resolve_device
 from posesearch.errors import DataError, UsageError
-from posesearch.files import read_json, write_json_atomic
+from posesearch.files import write_json_atomic
 from posesearch.flows.evaluate import evaluate_network
 from posesearch.flows.header import model_header
 from posesearch.flows.inputs import NOT_DRAWN, EvaluationSet, check_joints, data_or_generated, is_drawn
 from posesearch.flows.recipes import announce, choose_recipe, recipe_for
-from posesearch.flows.runs import open_or_create, settings_of
+from posesearch.flows.runs import open_or_create, read_summary, settings_of
 from posesearch.flows.weights import FRESH_WEIGHTS, open_start
 from posesearch.interrupt import stop_on_interrupt
 from posesearch.models.modelfile import load_model
@@ -173,7 +173,7 @@ def train(
         val_set = source.load("val")
         check_joints(train_set.skeleton.names, train_set.annotation_file, val_set)
         material = EvaluationSet.prepare(val_set, arch.input_size, progress)
-        _summary(home, subject.name, arch)  # a damaged one must not end hours of training
+        read_summary(home, subject.name)  # a damaged one must not end hours of training
         evaluation: dict[str, Any] = {}
 
         def evaluate() -> dict[str, dict[str, Any]]:
@@ -257,14 +257,6 @@ def find_subject(model: str, space_name: str | None) -> Subject:
 
 def _note(home: Run, name: str, evaluation: dict[str, Any], file: Path, arch: Architecture) -> None:
     """Adds the result to the model's summary, which the report reads."""
+    known = read_summary(home, name) or {"name": name, "code": arch.code, "arch": arch.to_plain()}
     trained = {"retrained": evaluation, "retrained_file": str(file.relative_to(home.folder))}
-    write_json_atomic(home.path("models", f"{name}.json"), {**_summary(home, name, arch), **trained})
-
-
-def _summary(home: Run, name: str, arch: Architecture) -> dict[str, Any]:
-    """Returns what is known about the model before it is trained."""
-    path = home.path("models", f"{name}.json")
-    if not path.exists():
-        return {"name": name, "code": arch.code, "arch": arch.to_plain()}
-    summary: dict[str, Any] = read_json(path, "model summary", f"Delete it, or extract '{name}' again.")
-    return summary
+    write_json_atomic(home.path("models", f"{name}.json"), {**known, **trained})

@@ -92,6 +92,7 @@ SCRIPT = """
       layout.font.size = 11;
       layout.margin.l = 40;
       layout.margin.r = 6;
+      for (const note of layout.annotations ?? []) Object.assign(note, layout.meta?.phone?.[note.name]);
     }
     if (printing) layout.width = 680;
     if (printing || box.clientWidth < 760)

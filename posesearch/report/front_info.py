@@ -55,6 +55,11 @@ class Mark:
     plus_ms: float = 0.0
     label: str = ""
 
+    @property
+    def interval_ms(self) -> tuple[float, float]:
+        """Lower and upper end of the interval."""
+        return self.latency_ms - self.minus_ms, self.latency_ms + self.plus_ms
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrontInfo:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from posesearch.report.front_info import AP_TITLE, BETTER, KIND_NAMES, FrontInfo, Kind, Mark
-from posesearch.report.placing import Canvas, Place, better_on_left, notes_of, place_names
+from posesearch.report.placing import Canvas, Place, better_on_left, budget_on_right, notes_of, place_names
 from posesearch.report.style import (
     BUDGET,
     CLEAR,
@@ -82,7 +82,7 @@ def front_plot(info: FrontInfo) -> Figure:
             name="pick",
             hoverinfo="skip",
         )
-    left = better_on_left(info)
+    left, right = better_on_left(info), budget_on_right(info)
     plot.add_annotation(
         name="↖ better", text=f"↖ {BETTER}",
         xref="paper", yref="paper", x=0.01 if left else 0.99, y=0.99,
@@ -93,10 +93,16 @@ def front_plot(info: FrontInfo) -> Figure:
         plot.add_vline(x=info.budget_ms, line={"color": BUDGET, "width": 2, "dash": "dash"})
         plot.add_annotation(
             text=f"budget {budget_text(info.budget_ms)}", x=info.budget_ms, yref="paper", y=0.04,
-            xanchor="left", yanchor="bottom", xshift=6, showarrow=False, bgcolor=VEIL, font={"color": BUDGET},
+            xanchor="left" if right else "right", yanchor="bottom", xshift=6 if right else -6,
+            showarrow=False, bgcolor=VEIL, font={"color": BUDGET},
         )  # fmt: skip
-    for place in place_names(info, _canvases(info)):
+    desk, phone = _canvases(info)
+    for place in place_names(info, desk):
         plot.add_annotation(_name(place))
+    # The script moves the names to these places on a phone.
+    plot.update_layout(
+        meta={"phone": {html.escape(place.mark.label): _offset(place) for place in place_names(info, phone)}}
+    )
     plot.update_xaxes(range=list(info.latency_range_ms))
     plot.update_yaxes(range=list(info.ap_range), tickformat=axis_format(info.ap_range))
     return plot
@@ -129,23 +135,31 @@ def _bars(marks: Sequence[Mark]) -> dict[str, object]:
 
 
 def _name(place: Place) -> dict[str, object]:
-    mark, (across, up) = place.mark, place.side
+    mark, across = place.mark, place.side[0]
     reference = mark.kind == "reference"
     name = html.escape(mark.label)
     return {
         "name": name,
         "text": name if reference else f"<b>{name}</b><br>{ap_text(mark.ap)} · {ms_text(mark.latency_ms)}",
         "x": mark.latency_ms, "y": mark.ap,
-        "ax": across * place.gap, "ay": -up * place.gap,
-        "xanchor": ("center", "left", "right")[across], "yanchor": ("middle", "bottom", "top")[up],
+        **_offset(place),
         "align": ("center", "left", "right")[across],
-        "showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": MUTED if place.far else CLEAR,
+        "showarrow": True, "arrowhead": 0, "arrowwidth": 1,
         "standoff": 8, "bgcolor": VEIL, "borderpad": 1,
         "font": {"color": REFERENCE if reference else INK, "size": 12 if reference else 13},
     }  # fmt: skip
 
 
-def _canvases(info: FrontInfo) -> tuple[Canvas, ...]:
+def _offset(place: Place) -> dict[str, object]:
+    across, up = place.side
+    return {
+        "ax": across * place.gap, "ay": -up * place.gap,
+        "xanchor": ("center", "left", "right")[across], "yanchor": ("middle", "bottom", "top")[up],
+        "arrowcolor": MUTED if place.far else CLEAR,
+    }  # fmt: skip
+
+
+def _canvases(info: FrontInfo) -> tuple[Canvas, Canvas]:
     """Returns the plot on a desk, and on a phone, where the script leaves only the name of each text."""
     desk, phone = (1020.0, 410.0), (290.0, 370.0)
     return (

@@ -21,6 +21,7 @@ from posesearch.report.tables import (
     FRONT_COLUMNS,
     MODEL_COLUMNS,
     TableRow,
+    front_note,
     front_table,
     model_conditions,
     model_table,
@@ -30,7 +31,6 @@ from posesearch.report.words import (
     budget_text,
     count_text,
     counted,
-    footnote,
     fps_text,
     listed_words,
     measured_text,
@@ -135,7 +135,7 @@ def _sections(rows: RunRows) -> list[Section]:
                 title="Picks and front",
                 takeaway=f"{counted(len(rows.front), 'architecture')} that no other one beats, fastest first.",
                 body=_table_html(FRONT_COLUMNS, front_rows),
-                note=_front_note(rows),
+                note=front_note(rows),
             )
         )
     promised = promises.promises_info(rows)
@@ -175,18 +175,6 @@ def _sections(rows: RunRows) -> list[Section]:
             )
         )
     return sections
-
-
-def _front_note(rows: RunRows) -> str:
-    conditions = rows.search_accuracy.conditions if rows.search_accuracy else ""
-    stars = footnote(point.name for point in rows.references)
-    return " ".join(
-        (
-            "The latency is the median with its interval in brackets; noisy: the machine was busy.",
-            f"AP is that of the supernet: {conditions or 'search split'}.",
-            f"{stars}." if stars else "",
-        )
-    ).strip()
 
 
 def _choices_section(rows: RunRows) -> Section:
@@ -249,7 +237,7 @@ def _cards(rows: RunRows) -> str:
                 f'<a class="card" href="#arch-{html.escape(point.arch_id, quote=True)}">'
                 f'<span class="name">{html.escape(listed_words(names))}</span>'
                 f"<b>{ap_text(point.ap)} AP</b>"
-                f"{measured_text(point.latency)} · {fps_text(point.latency)} images/s{note}"
+                f"{measured_text(point.latency)}<br>{fps_text(point.latency)} images/s{note}"
                 f"<small>{count_text(point.params)} params · {html.escape(point.code)}</small></a>"
             )
     return f'<div class="cards">{"".join(cards)}</div>' if cards else ""

@@ -6,7 +6,7 @@ pixels (or points) of the drawn plot, x to the right and y up from its lower lef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -101,31 +101,30 @@ def better_on_left(info: FrontInfo) -> bool:
     return info.budget_ms > low + 0.45 * (high - low)
 
 
-def place_names(info: FrontInfo, canvases: Sequence[Canvas]) -> tuple[Place, ...]:
-    """Returns a place for each named mark, the same on all canvases (a page is read on a desk and on a phone)."""
-    marks = [mark for mark in info.marks if mark.label and mark.ap is not None]
-    covered = [_covered(canvas, info) for canvas in canvases]
-    taken: list[list[Box]] = [list(canvas.notes) for canvas in canvases]
+def budget_on_right(info: FrontInfo) -> bool:
+    """Says on which side of its line the budget is written; a phone has room for it on 90 of 290 pixels."""
+    low, high = info.latency_range_ms
+    return info.budget_ms is not None and info.budget_ms < low + 0.65 * (high - low)
+
+
+def place_names(info: FrontInfo, canvas: Canvas) -> tuple[Place, ...]:
+    """Returns a place on the canvas for each named mark."""
+    covered = _covered(canvas, info)
+    taken = list(canvas.notes)
     places: list[Place] = []
-    for mark in marks:
+    for mark in info.marks:
+        if not mark.label or mark.ap is None:
+            continue
         sides = _PRESET_SIDES if mark.kind == "reference" else _PICK_SIDES
         options = [
             (_liking(rank, gap), Place(mark=mark, side=side, gap=gap))
             for gap in _GAPS
             for rank, side in enumerate(sides)
         ]
-        costs = [
-            liking
-            + sum(
-                _cost(place.box(canvas, info), canvas, names, marks_there)
-                for canvas, names, marks_there in zip(canvases, taken, covered, strict=True)
-            )
-            for liking, place in options
-        ]
+        costs = [liking + _cost(place.box(canvas, info), canvas, taken, covered) for liking, place in options]
         best = options[costs.index(min(costs))][1]
         places.append(best)
-        for canvas, names in zip(canvases, taken, strict=True):
-            names.append(best.box(canvas, info))
+        taken.append(best.box(canvas, info))
     return tuple(places)
 
 
@@ -149,6 +148,9 @@ def _covered(canvas: Canvas, info: FrontInfo) -> list[tuple[float, Box]]:
     for mark, x, y in drawn:
         weight, half = (_MARK, 7.0) if mark.kind in ("front", "reference") else (_DOT, 2.5)
         found.append((weight, Box(left=x - half, bottom=y - half, right=x + half, top=y + half)))
+        if mark.kind in ("front", "reference"):
+            left, right = (canvas.point(info, end_ms, 0.0)[0] for end_ms in mark.interval_ms)
+            found.append((_LINE, Box(left=left, bottom=y - 4, right=right, top=y + 4)))
     front = [(x, y) for mark, x, y in drawn if mark.kind == "front"]
     for (x, y), (next_x, next_y) in pairwise(front):
         found.append((_LINE, Box(left=x, bottom=y - 1, right=next_x, top=y + 1)))
@@ -177,5 +179,6 @@ def notes_of(
     if info.budget_ms is not None:
         low, high = info.latency_range_ms
         x = width * (info.budget_ms - low) / (high - low)
-        notes.append(Box(left=x, bottom=0.03 * height, right=x + budget, top=0.06 * height + 18))
+        left = x if budget_on_right(info) else x - budget
+        notes.append(Box(left=left, bottom=0.03 * height, right=left + budget, top=0.06 * height + 18))
     return tuple(notes)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from posesearch.report.front_info import AP_TITLE, BETTER, KIND_NAMES, FrontInfo, Mark
-from posesearch.report.placing import Canvas, Place, better_on_left, notes_of, place_names
+from posesearch.report.placing import Canvas, Place, better_on_left, budget_on_right, notes_of, place_names
 from posesearch.report.style import BUDGET, FAINT, FRONT, GRID, INK, MUTED, PAPER, REFERENCE, SEEN
 from posesearch.report.words import ap_text, budget_text, ms_text
 
@@ -33,7 +33,7 @@ def front_png(info: FrontInfo, title: str) -> bytes:
     _draw_guides(axes, info)
     wide, high = _AXES_POINTS
     notes = notes_of(info, width=wide, height=high, better=0.36 * wide, budget=0.2 * wide)
-    for place in place_names(info, (Canvas(width=wide, height=high, size=_text_size, notes=notes),)):
+    for place in place_names(info, Canvas(width=wide, height=high, size=_text_size, notes=notes)):
         _draw_name(axes, place)
     figure.suptitle(title, x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
     axes.set_title(info.where, loc="left", fontsize=9, color=MUTED)
@@ -83,8 +83,7 @@ def _draw_front(axes: Axes, info: FrontInfo) -> None:
     x, y = _columns(marks)
     if not x:
         return
-    bars = [[mark.minus_ms for mark in marks], [mark.plus_ms for mark in marks]]
-    axes.errorbar(x, y, xerr=bars, fmt="none", ecolor=MUTED, elinewidth=1, capsize=2.5, zorder=3)
+    _draw_bars(axes, marks)
     axes.plot(
         x,
         y,
@@ -101,9 +100,17 @@ def _draw_front(axes: Axes, info: FrontInfo) -> None:
     axes.scatter(x, y, s=190, facecolors="none", edgecolors=FRONT, linewidths=2, zorder=5)
 
 
+def _draw_bars(axes: Axes, marks: Sequence[Mark]) -> None:
+    x, y = _columns(marks)
+    bars = [[mark.minus_ms for mark in marks], [mark.plus_ms for mark in marks]]
+    axes.errorbar(x, y, xerr=bars, fmt="none", ecolor=MUTED, elinewidth=1, capsize=2.5, zorder=3)
+
+
 def _draw_references(axes: Axes, info: FrontInfo) -> None:
-    x, y = _columns(info.of("reference"))
+    marks = [mark for mark in info.of("reference") if mark.ap is not None]
+    x, y = _columns(marks)
     if x:
+        _draw_bars(axes, marks)
         label = KIND_NAMES["reference"] + (f" ({info.footnote})" if info.footnote else "")
         axes.scatter(x, y, s=64, marker="D", color=REFERENCE, zorder=4, label=label)
 
@@ -145,13 +152,15 @@ def _text_size(mark: Mark) -> tuple[float, float]:
 
 
 def _draw_guides(axes: Axes, info: FrontInfo) -> None:
+    right = budget_on_right(info)
     if info.budget_ms is not None:
         axes.axvline(info.budget_ms, color=BUDGET, linewidth=1.8, linestyle="--")
         axes.annotate(
             f"budget {budget_text(info.budget_ms)}",
             (info.budget_ms, 0.06),
             xycoords=("data", "axes fraction"),
-            xytext=(6, 0),
+            xytext=(6 if right else -6, 0),
+            ha="left" if right else "right",
             textcoords="offset points",
             color=BUDGET,
             fontsize=10,

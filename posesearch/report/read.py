@@ -233,9 +233,10 @@ def read_curves(run_folder: Path) -> Iterable[CurvePoint]:
 
 def facts_of(manifest: Mapping[str, Any], result: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Yields what is needed to judge or repeat the run, as (label, text)."""
-    space, data = manifest.get("space") or {}, manifest.get("data") or {}
-    recipe, split = manifest.get("recipe") or {}, manifest.get("search_split") or {}
-    versions = manifest.get("versions") or {}
+    space, data, recipe, split, versions = (
+        mapping(manifest.get(key) or {}, f"run manifest: {key}")
+        for key in ("space", "data", "recipe", "search_split", "versions")
+    )
     named = (
         ("Command", manifest.get("command")),
         ("Created", manifest.get("created")),

@@ -9,6 +9,7 @@ from posesearch.report.words import (
     NONE,
     ap_text,
     count_text,
+    footnote,
     fps_text,
     interval_text,
     listed_words,
@@ -79,6 +80,19 @@ def front_table(rows: RunRows) -> tuple[TableRow, ...]:
             )
         )
     return tuple(table)
+
+
+def front_note(rows: RunRows) -> str:
+    """Returns under which conditions the figures of the front's table hold."""
+    conditions = rows.search_accuracy.conditions if rows.search_accuracy else ""
+    stars = footnote(point.name for point in rows.references)
+    return " ".join(
+        (
+            "The latency is the median with its interval in brackets; noisy: the machine was busy.",
+            f"AP is that of the supernet: {conditions or 'search split'}.",
+            f"{stars}." if stars else "",
+        )
+    ).strip()
 
 
 def model_table(rows: RunRows) -> tuple[TableRow, ...]:

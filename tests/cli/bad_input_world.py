@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import struct
 import subprocess
@@ -34,10 +35,10 @@ CHECKPOINT = f"{RUN}/supernet/checkpoint.pt"
 MODEL = f"{RUN}/models/T.safetensors"
 RESULT = f"{RUN}/search/result.json"
 
-TRAIN = ["supernet-train", "--space", "tiny.json", "--data", "people", "--recipe", "tiny.yaml", "--device", "cpu"]
-SEARCH = ["search", "--latency-ms", "1000", "--trials", "2", "--device", "cpu"]
+TRAIN = shlex.split("supernet-train --space tiny.json --data people --recipe tiny.yaml --device cpu")
+SEARCH = shlex.split("search --latency-ms 1000 --trials 2 --device cpu")
 EXTRACT = ["extract", "--device", "cpu"]
-EVALUATE = f"evaluate {MODEL} --data people --device cpu".split()
+EVALUATE = ["evaluate", MODEL, "--data", "people", "--device", "cpu"]
 
 RECIPE = """
 name: tiny

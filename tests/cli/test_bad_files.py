@@ -137,7 +137,10 @@ FILES = [
     Case("search result cut", EXTRACT, 4, (RESULT, "not valid JSON", "Search again: it is made anew"), lambda w: w.cut(RESULT, 0.5)),
     Case("search result keys", EXTRACT, 4, (RESULT, "is damaged (KeyError: 'front')", "Search again"), lambda w: w.edit(RESULT, lambda r: r.pop("front"))),
     Case("study damaged", SEARCH, 4, ("search/study.db is damaged", "Delete that file and search again"), lambda w: w.write(f"{RUN}/search/study.db", b"garbage" * 99)),
-    Case("model summary", [*RETRAIN, "--fresh"], 4, (f"model summary {RUN}/models/T.json", "extract 'T' again"), lambda w: w.cut(f"{RUN}/models/T.json", 0.5)),
+    Case("model summary", [*RETRAIN, "--fresh"], 4, (f"model summary {RUN}/models/T.json", "extract or train 'T' again"), lambda w: w.cut(f"{RUN}/models/T.json", 0.5)),
+    Case("model summary a list", EXTRACT, 4, (f"model summary {RUN}/models/T.json holds a list. Allowed: a JSON object",), lambda w: w.write(f"{RUN}/models/T.json", "[]")),
+    Case("manifest in the report", ["report"], 4, ("run manifest: data: got 5, expected a JSON object",), manifest(lambda m: m.update(data=5))),
+    Case("log in the report", ["report"], 4, (f"{RUN}/search/candidates.jsonl, line 1 is no JSON object",), lambda w: w.write(f"{RUN}/search/candidates.jsonl", "5\n")),
     # configurations
     Case("space cut", TRAIN, 2, ("tiny.json cannot be read", "It must be a YAML or JSON mapping"), lambda w: w.cut("tiny.json", 0.5)),
     Case("space with faults", ["space", "check", "tiny.json"], 2, ("tiny.json: 3 problems found", "stem_wdith: unknown key. Did you mean 'stem_width'?", "height 65 is not", "width 50 is not"),

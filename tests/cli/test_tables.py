@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from posesearch.cli.options import DataOptions
-from posesearch.cli.output import evaluation_line, millions, number
+from posesearch.cli.output import Answer, Grid, Printer, evaluation_line, millions, number
 from posesearch.cli.progress import RichProgress
-from posesearch.cli.results import candidate_grid, model_grid, plan_lines
+from posesearch.cli.results import candidate_grid, model_grid, plan_lines, search_grids
 from posesearch.errors import UsageError
 
 EVALUATION = {
@@ -47,7 +48,72 @@ def test_an_evaluation_names_boxes_flip_size_split_and_persons() -> None:
 
 def test_the_confirmed_latency_is_the_one_shown_and_picks_are_noted() -> None:
     grid = candidate_grid("front", [CANDIDATE], picks={"best": "ab12", "knee": "cd34"})
-    assert grid.rows == (("1", "0.457", "3.46", "289", "3.504 M", "0.435 G", "w8_d1_k3_r2_a0", "best"),)
+    assert grid.rows == (("1", "0.457", "3.46", "-", "289", "3.504 M", "0.435 G", "w8_d1_k3_r2_a0", "best"),)
+
+
+BUDGET = {"latency_ms": 3.5, "percentile": "p50"}
+
+
+def test_a_table_says_its_conditions_and_its_noise() -> None:
+    noisy = {
+        "p50_ms": 3.456, "p90_ms": 4.0, "ci_low_ms": 3.4, "ci_high_ms": 3.61, "fps": 289.4, "noise": "noisy",
+        "runtime": "eager", "precision": "fp32", "device": "AMD EPYC", "threads": 1,
+    }  # fmt: skip
+    row = CANDIDATE | {"confirmed": noisy, "verdict": "within noise"}
+    searched = EVALUATION | {"split": "train-held-out", "persons": 233}
+    grid = candidate_grid("front", [row], picks={"best": "ab12"}, budget=BUDGET, conditions=searched)
+    assert grid.columns[:4] == ("#", "AP (search)", "p50 ms", "interval")
+    assert grid.rows[0][3] == "3.40-3.61"
+    assert grid.rows[0][-1] == "best, within noise of the budget, noisy"
+    assert grid.caption == (
+        "AP: weights of the supernet, search split, 233 persons, ground-truth boxes, no flip test, 128x96",
+        "ms: one image, eager, fp32, AMD EPYC, 1 thread; interval: of the median (p50)",
+        "noisy: the machine was busy while this was measured; measure again when it is quiet",
+    )
+    asked = candidate_grid("front", [row], budget=BUDGET | {"percentile": "p90"})
+    assert asked.columns[2:4] == ("p50 ms", "p90 ms")
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "verdict", "note"),
+    [
+        ({"p50_ms": 3.0}, "within", ""),
+        ({"p50_ms": 3.0}, None, ""),
+        ({"p50_ms": 3.6}, None, "over budget"),
+        ({"p50_ms": 3.6, "ci_low_ms": 3.4, "ci_high_ms": 5.0}, "over", "over budget, within noise of it"),
+    ],
+)
+def test_over_budget_is_what_was_confirmed(confirmed: dict, verdict: str | None, note: str) -> None:
+    row = CANDIDATE | {"confirmed": confirmed, "feasible": False}
+    row |= {"verdict": verdict} if verdict else {}
+    assert candidate_grid("t", [row], budget=BUDGET).rows[0][-1] == note
+
+
+def test_the_tables_of_a_search_name_budget_and_picks(tmp_path: Path) -> None:
+    row = CANDIDATE | {"verdict": "within"}
+    result = {
+        "budget": BUDGET,
+        "front": [row],
+        "picks": {"best": "ab12", "knee": "ab12", "fastest": "ab12"},
+        "references": [row | {"reference": "starnet-pose-t"}],
+    }
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    (tmp_path / "evaluations.jsonl").write_text(json.dumps({"evaluation": EVALUATION}) + "\n")
+    front, references = search_grids(tmp_path)
+    assert front.title == "Pareto front within 3.5 ms"
+    assert front.rows[0][-1] == "fastest, knee, best"
+    assert "val split, 296 persons, ground-truth boxes, no flip test, 128x96" in front.caption[0]
+    assert (references.rows[0][-1], references.caption) == ("starnet-pose-t", ())
+    result["budget"] = BUDGET | {"percentile": "p90"}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert search_grids(tmp_path)[0].title == "Pareto front within 3.5 ms (p90)"
+
+
+def test_a_caption_stands_under_its_table(capsys: pytest.CaptureFixture[str]) -> None:
+    grid = Grid(title="Front", columns=("a",), rows=(("1",),), caption=("a: conditions",))
+    Printer().show(Answer(document=None, text=(grid, "end")))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-3:] == ["a: conditions", "", "end"]
 
 
 def test_a_model_shows_its_accuracy_at_every_stage() -> None:
@@ -56,15 +122,45 @@ def test_a_model_shows_its_accuracy_at_every_stage() -> None:
         "pick": "knee",
         "code": "w8_d1_k3_r2_a0",
         "cost": CANDIDATE["cost"],
-        "supernet": {"AP": 0.41},
-        "extracted": {"AP": 0.412},
+        "supernet": {"AP": 0.41, "split": "search"},
+        "extracted": EVALUATION | {"AP": 0.412},
         "retrained": None,
         "latency": {"p50_ms": 1.5},
         "parity": {"max_abs_diff": 0.0},
     }
-    assert model_grid([model]).rows[0] == (
-        "T", "knee", "0.410", "0.412", "-", "1.50", "3.504 M", "0.0e+00", "w8_d1_k3_r2_a0",
+    grid = model_grid([model])
+    assert grid.rows[0] == (
+        "T", "knee", "0.410", "0.412", "-", "1.50", "-", "3.504 M", "0.0e+00", "w8_d1_k3_r2_a0", "",
     )  # fmt: skip
+    assert grid.columns[2:5] == ("AP in supernet (search)", "AP extracted (val)", "AP retrained (val)")
+    assert grid.caption == (
+        "AP in supernet: search split",
+        "AP extracted: val split, 296 persons, ground-truth boxes, no flip test, 128x96",
+        "ms: one image",
+        "parity: largest difference to the subnet",
+    )
+
+
+def test_a_code_without_a_space_says_what_was_assumed(call) -> None:
+    code = "w16-32-64-128_d1-1-4-1_k3-3-3-3_r2-2-2-2_a0000"
+    told = call("space", "cost", code).out
+    assert "no --space given: stem, head, input size and joints of space 'starnet' assumed" in told
+    told = call("space", "cost", code, "--input-size", "128x96", "--joints", "13").out
+    assert "no --space given: stem and head of space 'starnet' assumed" in told
+    document = json.loads(call("space", "cost", code, "--json").out)
+    assert (document["space"], document["space_assumed"]) == ("starnet", True)
+    assert document["input_size"] == [256, 192]
+    document = json.loads(call("space", "cost", code, "--space", "starnet", "--json").out)
+    assert (document["space"], document["space_assumed"]) == ("starnet", False)
+    assert "assumed" not in call("space", "cost", "starnet-pose-t").out
+
+
+def test_spaces_are_counted_alike_everywhere(call) -> None:
+    listed = call("space", "list").out
+    assert "input (height x width)" in listed
+    for name, count in (("demo", "1,679,616"), ("starnet", "3.40e9")):
+        assert count in listed
+        assert f"architectures: {count}\n" in call("space", "show", name).out
 
 
 def test_figures() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from posesearch.cli.app import main
@@ -33,6 +35,13 @@ def test_a_missing_device_is_a_failed_check_and_exit_code_5(capsys: pytest.Captu
     assert document["ok"] is False
     assert set(failed) == {"device", "tiny forward"}
     assert "--device 'cuda:63' is not there" in failed["device"]["detail"]
+
+
+def test_every_declared_package_is_known_by_its_module() -> None:
+    text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text()
+    wanted = [Requirement(line) for line in tomllib.loads(text)["project"]["dependencies"]]
+    checks = [installation.check_package(each.name, each.specifier) for each in wanted]
+    assert {check.name: check.detail for check in checks if check.status == "fail"} == {}
 
 
 def test_an_old_package_names_the_install_line() -> None:

@@ -21,7 +21,19 @@ from posesearch.report.promises import promises_info, promises_takeaway
 from posesearch.report.read import read_run
 from posesearch.report.rows import Accuracy, Budget, Latency, Model, Point, RunRows
 from posesearch.report.tables import FRONT_COLUMNS, MODEL_COLUMNS, front_table, model_conditions, model_table
-from posesearch.report.words import ap_text, count_text, fps_text, interval_text, listed_words, significant
+from posesearch.report.words import (
+    ap_text,
+    axis_format,
+    count_text,
+    counted,
+    footnote,
+    fps_text,
+    interval_text,
+    listed_words,
+    measured_text,
+    short_name,
+    significant,
+)
 
 
 def point(key: str, ap: float | None, ms: float, **fields: object) -> Point:
@@ -59,31 +71,52 @@ def test_front_marks_and_labels() -> None:
     assert info.ap_range[0] < info.rug_height < 0.45 < 0.60 < info.ap_range[1]
 
 
-def test_labels_of_close_picks_are_lifted_apart() -> None:
-    close = replace(
-        ROWS,
-        front=(FAST, point("knee", 0.595, 1.95), BEST),
-        picks=(*ROWS.picks[:1], ("knee", "knee"), ("best", "best")),
-    )
-    info = front_info(close)
-    assert info is not None
-    assert [(mark.label, mark.lift) for mark in info.of("front")] == [
-        ("fastest", 0),
-        ("knee", 0),
-        ("best", 1),
-    ]
-    apart = front_info(ROWS)
-    assert apart is not None and {mark.lift for mark in apart.marks} == {0}
-
-
 def test_front_takeaway_is_computed() -> None:
     assert front_takeaway(ROWS) == (
-        "The best pick reaches AP 0.600 at 2.00 ms (500 images/s), 20% under the 2.5 ms budget; "
+        "The best pick reaches AP 0.600 at 2.00 ms (1.90-2.10, 500 images/s), 20% under the 2.5 ms budget; "
         "the fastest runs 2.0 times as fast for 0.100 less AP."
     )
     assert against_references(ROWS) == (
         "The best pick under the same conditions: against starnet-pose-t, 0.020 AP more and 0.500 ms faster."
     )
+
+
+def timed(key: str, ms: float, low_ms: float, high_ms: float, **fields: object) -> Point:
+    latency = Latency(p50_ms=ms, ci_low_ms=low_ms, ci_high_ms=high_ms, noisy=True)
+    return replace(point(key, 0.6, ms, **fields), latency=latency)
+
+
+def test_noise_is_told_where_it_decides() -> None:
+    near = timed("best", 2.4, 1.0, 2.8, verdict="within noise")
+    slow = timed("t", 2.6, 2.3, 4.0, name="starnet-pose-t scaled to demo", verdict="over", feasible=True)
+    rows = replace(ROWS, front=(FAST, near), references=(slow,))
+    assert front_takeaway(rows) == (
+        "The best pick reaches AP 0.600 at 2.40 ms (1.00-2.80, noisy, 417 images/s), within noise of the budget "
+        "(2.5 ms); the fastest, with 0.100 less AP, is within noise of its latency."
+    )
+    assert against_references(rows).endswith("0.200 ms faster (within noise).")
+    table = front_table(rows)
+    assert [row.cells[1] for row in table] == [
+        "fastest",
+        "knee and best, within noise of the budget",
+        "starnet-pose-t*, over budget, within noise of it",
+    ]
+    assert table[1].cells[3] == "2.40 [1.00-2.80] noisy"
+
+
+@pytest.mark.parametrize(
+    ("ms", "low_ms", "high_ms", "verdict", "note"),
+    [
+        (2.0, 1.9, 2.4, "", ""),
+        (2.0, 1.9, 2.6, "", "within noise of the budget"),
+        (2.0, 1.9, 2.6, "within", ""),
+        (2.7, 2.6, 2.8, "", "over budget"),
+        (2.7, 2.4, 2.8, "over", "over budget, within noise of it"),
+    ],
+)
+def test_the_budget_note(ms: float, low_ms: float, high_ms: float, verdict: str, note: str) -> None:
+    # `feasible` is that of the first measurement and says nothing here.
+    assert ROWS.budget_note(timed("p", ms, low_ms, high_ms, verdict=verdict, feasible=False)) == note
 
 
 def test_front_on_p90_shows_p90() -> None:
@@ -210,6 +243,8 @@ def test_curves_are_split_by_phase_and_measure(full_run: Path) -> None:
     assert [p.epoch for p in loss["random"]] == list(range(1, 25))
     assert list(curves_info(rows, "supernet", "AP")) == ["largest", "smallest"]
     assert list(curves_info(rows, "retraining", "AP")) == ["S", "T"]
+    single = replace(rows, curves=tuple(p for p in rows.curves if p.measure == "loss" or p.epoch == 24))
+    assert curves_info(single, "supernet", "AP") == {} == curves_info(single, "retraining", "AP")
     assert curves_takeaway(loss, "loss").startswith("Loss over 24 epochs: largest ")
     assert curves_info(RunRows(name="r"), "supernet", "loss") == {}
 
@@ -274,8 +309,8 @@ def test_caveats_are_said(tmp_path: Path, full_run: Path) -> None:
         ({"search": False}, "posesearch search --latency-ms 3.5 --run run"),
         ({"finished": False}, "posesearch search --latency-ms 3.5 --run run"),
         ({"models": False}, "posesearch extract --run run"),
-        ({"retrained": False}, "posesearch train runs/run/models/S.safetensors"),
-        ({}, "posesearch export runs/run/models/S.safetensors --format onnx"),
+        ({"retrained": False}, "posesearch train runs/run/models/T.safetensors"),
+        ({}, "posesearch evaluate runs/run/models/S-trained.safetensors --flip"),
     ],
 )
 def test_next_step(tmp_path: Path, stages: dict[str, bool], command: str) -> None:
@@ -314,4 +349,17 @@ def test_words() -> None:
     )
     assert interval_text(Latency(p50_ms=2, ci_low_ms=1.9, ci_high_ms=2.1)) == "1.90-2.10"
     assert interval_text(Latency(p50_ms=2, ci_low_ms=1.9)) == ""
+    noisy = Latency(p50_ms=2, ci_low_ms=1.9, ci_high_ms=2.1, noisy=True)
+    assert measured_text(noisy) == "2.00 ms [1.90-2.10] noisy"
+    assert [counted(n, "ask") for n in (0, 1, 1200)] == ["0 asks", "1 ask", "1,200 asks"]
+    assert short_name("starnet-pose-t scaled to demo") == "starnet-pose-t*"
+    assert footnote(["starnet-pose-t scaled to demo", "x scaled to demo", "y"]) == "* scaled to demo"
+    assert (short_name("starnet-pose-t"), footnote(["starnet-pose-t"])) == ("starnet-pose-t", "")
+    # Ticks of 0.005 need a third decimal, of 0.05 none more than two.
+    assert [axis_format(values) for values in ([0.55, 0.577], [0.2, 0.7], [0.5], [])] == [
+        ".3f",
+        ".2f",
+        ".2f",
+        ".2f",
+    ]
     assert [listed_words(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]

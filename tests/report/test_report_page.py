@@ -132,6 +132,7 @@ def test_picks_models_and_limits_are_text(outline: Outline, full_run: Path) -> N
     for words in (
         "Ranking quality is not established",
         "What to do next",
+        "posesearch report: full",
         "Computed costs, not measured latency",
         "retrained AP: val split, 600 persons, ground-truth boxes",
     ):
@@ -213,6 +214,20 @@ def test_runs_cut_short_still_report(
     assert sorted({file.name for file in run.iterdir()} - before) == files
     assert (written.png is not None, written.csv is not None) == ("front.png" in files, "front.csv" in files)
     assert words in written.html.read_text(encoding="utf-8")
+
+
+def test_files_of_an_older_search_do_not_stay(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", asks=30)
+    first = write_report(run)
+    assert first.png is not None and first.csv is not None
+    for file in (run / "search").iterdir():
+        file.unlink()
+    again = write_report(run)
+    assert (again.png, again.csv) == (None, None)
+    assert not first.png.exists() and not first.csv.exists()
+    (run / "front.png").mkdir()
+    with pytest.raises(EnvironmentFault, match=r"cannot remove .*front\.png, which shows an earlier search"):
+        write_report(run)
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:

@@ -20,11 +20,12 @@ def test_full_run_gives_every_row(full_run: Path) -> None:
     assert rows.budget is not None and rows.budget.latency_ms == BUDGET_MS
     assert [pick for pick, _ in rows.picks] == ["fastest", "knee", "best"]
     assert [point.name for point in rows.references] == ["starnet-pose-t", "starnet-pose-s"]
-    assert [model.name for model in rows.models] == ["S", "T"]
+    assert [model.name for model in rows.models] == ["T", "S"]
     assert {(p.phase, p.measure) for p in rows.curves} == {
         (phase, measure) for phase in ("supernet", "S", "T") for measure in ("loss", "AP")
     }
     assert {p.series for p in rows.curves if p.phase == "supernet"} == {"largest", "smallest", "random"}
+    assert ("Data", "people") in rows.facts
     assert ("Search split", f"{SPLITS['search']} persons cut from train") in rows.facts
 
 
@@ -106,6 +107,17 @@ def test_a_prediction_is_no_measurement() -> None:
     assert latency is not None
     assert latency.fps == 500.0 and latency.noisy
     assert latency.where == "eager, float32, NVIDIA H200, 1 thread, batch 1"
+
+
+def test_names_that_a_reader_knows(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", asks=30, models=False)
+    manifest = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(manifest | {"data": {"data": "runs/generated-people"}}))
+    file = run / "search" / "evaluations.jsonl"
+    file.write_text(file.read_text().replace('"split": "search"', '"split": "train-held-out"'))
+    rows = read_run(run)
+    assert ("Data", "generated people (runs/generated-people)") in rows.facts
+    assert rows.search_accuracy is not None and rows.search_accuracy.split == "search"
 
 
 def test_no_run_folder(tmp_path: Path) -> None:
