@@ -10,8 +10,8 @@ from cyclopts import Parameter
 
 from posesearch.cli.context import Ctx, planned
 from posesearch.cli.options import DataOptions, Overrides, Switch
-from posesearch.cli.output import Answer
-from posesearch.cli.results import candidate_grid, evaluation_lines, model_grid, plan_lines
+from posesearch.cli.output import Answer, counted
+from posesearch.cli.results import evaluation_lines, model_grid, plan_lines, search_grids
 from posesearch.errors import UsageError
 from posesearch.progress import format_duration
 
@@ -27,6 +27,7 @@ def demo(*, run: str = "demo", fresh: Switch = False, ctx: Ctx) -> Answer:
         ctx: Global options.
     """
     from posesearch.flows import demo as flow
+    from posesearch.flows.inputs import RUNS
 
     if ctx.dry_run:
         return planned("demo", {"run": run, "fresh": fresh, "seed": ctx.seed})
@@ -39,7 +40,7 @@ def demo(*, run: str = "demo", fresh: Switch = False, ctx: Ctx) -> Answer:
     return Answer(
         document=result.to_plain(),
         text=(
-            candidate_grid(f"Pareto front within {result.budget_ms:g} ms", result.front),
+            *search_grids(RUNS / result.run / "search"),
             model_grid(result.models),
             f"done in {format_duration(result.elapsed_s)}",
         ),
@@ -91,7 +92,7 @@ def supernet_train(
     return Answer(
         document=result.to_plain(),
         text=(
-            f"run {result.run}: supernet of space '{result.plan['space']}', {result.plan['steps']:,} steps",
+            f"run {result.run}: supernet of space '{result.plan['space']}', {counted(result.plan['steps'], 'step')}",
             *evaluation_lines(result.evaluations),
         ),
         files=tuple(map(str, result.files)),
@@ -146,9 +147,8 @@ def search(
     return Answer(
         document=document,
         text=(
-            candidate_grid("Pareto front", result.front, picks=result.picks),
-            candidate_grid("Reference networks, same conditions", result.references),
-            f"{result.evaluations} subnets evaluated. Pick by name or rank: posesearch extract --pick 1",
+            *search_grids(result.folder),
+            f"{counted(result.evaluations, 'subnet')} evaluated. Pick by name or rank: posesearch extract --pick 1",
         ),
         next_command=result.next_command,
     )
