@@ -1,105 +1,17 @@
-"""From a YAML or JSON file to a frozen dataclass: strictly, and with every fault named at once.
-
-`mmengine.Config` reads the file, so `_base_` inheritance works as its users know it, but a `.py` file is refused:
-reading a configuration never runs code. This is the only module that imports mmengine.
-"""
+"""From plain values to a frozen dataclass: strictly, and with every fault named at once."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar, Union, cast
 
 from posesearch.errors import ConfigError, DataError, UsageError, did_you_mean
 
 T = TypeVar("T")
-
-SUFFIXES = (".yaml", ".yml", ".json")
-
-
-def load_file(path: Path) -> dict[str, Any]:
-    """Reads a YAML or JSON mapping, resolving `_base_`.
-
-    Raises:
-        UsageError: The file is missing, has another suffix, or is not a mapping of keys to values.
-    """
-    path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise UsageError(
-            f"{path} is not a YAML or JSON file. Allowed suffixes: {', '.join(SUFFIXES)}. Rename or convert it."
-        )
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist. Check the path.")
-    _check_chain(path, above=())
-    from mmengine.config import Config
-
-    try:
-        loaded = Config.fromfile(
-            str(path.absolute()),
-            use_predefined_variables=False,
-            import_custom_modules=False,
-            use_environment_variables=False,
-        )
-        return cast("dict[str, Any]", loaded.to_dict())
-    except Exception as error:  # mmengine lets YAML's, JSON's and its own error types through
-        text = " ".join(str(error).split())[:300]
-        raise UsageError(
-            f"{path} cannot be read: {text}. It must be a YAML or JSON mapping of keys to values."
-        ) from error
-
-
-def _check_chain(path: Path, above: tuple[Path, ...]) -> None:
-    """Reads a file and all it inherits from as plain data, before mmengine does.
-
-    mmengine's own YAML reader runs whatever code a tag like `!!python/object/apply` names, and executes a .py base.
-
-    Raises:
-        UsageError: A file of the chain is missing, broken, of another kind, or leads back to itself.
-    """
-    if path.resolve() in above:
-        raise UsageError(
-            f"{path}: _base_ leads back to the file itself. Take it out of one file of the chain."
-        )
-    bases = _read_plain(path).get("_base_", [])
-    for base in bases if isinstance(bases, list) else [bases]:
-        if not isinstance(base, str) or "::" in base:
-            raise UsageError(
-                f"{path}: _base_ {base!r} is no path. Allowed: one path or a list of them, relative to this file."
-            )
-        if not base.endswith(SUFFIXES):
-            what = "is a Python file" if base.endswith(".py") else "has another suffix"
-            raise UsageError(
-                f"{path}: _base_ '{base}' {what}. Only YAML and JSON can be inherited; a .py file would be executed."
-            )
-        if not (path.parent / base).is_file():
-            raise UsageError(
-                f"{path}: _base_ file {path.parent / base} does not exist. Paths are relative to the file that names them."
-            )
-        _check_chain(path.parent / base, (*above, path.resolve()))
-
-
-def _read_plain(path: Path) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UsageError(
-            f"{path} cannot be read: {reason}. It must be a YAML or JSON mapping of keys to values."
-        ) from error
-    if not isinstance(values, Mapping):
-        kind = "nothing" if values is None else f"a {type(values).__name__}"
-        raise UsageError(f"{path} holds {kind}. It must be a YAML or JSON mapping of keys to values.")
-    if re.search(r"\{\{\s*_base_", text):
-        raise UsageError(f"{path}: '{{{{ _base_... }}}}' is not read. Write the value itself.")
-    return values
 
 
 def parse(cls: type[T], values: Any, source: str) -> T:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
-from posesearch.config import apply_overrides, load_file, parse, parse_stored, to_plain
+from posesearch.config import apply_overrides, parse, parse_stored, to_plain
+from posesearch.configfile import load_file
 from posesearch.errors import ConfigError, DataError, UsageError
 
 
@@ -182,3 +183,21 @@ def test_overrides() -> None:
 def test_stored_values_fail_as_data() -> None:
     with pytest.raises(DataError, match="changed or written by another version"):
         parse_stored(Outer, {"nmae": 1}, "run.json")
+
+
+def test_a_grammar_cache_that_is_being_written_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import builtins
+
+    real, failures = builtins.__import__, [EOFError("Ran out of input")]
+
+    def busy(name: str, *args: Any, **options: Any) -> Any:
+        if name == "mmengine.config" and failures:
+            raise failures.pop()
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", busy)
+    (tmp_path / "s.yaml").write_text("name: x\n")
+    assert load_file(tmp_path / "s.yaml") == {"name": "x"}
+    assert not failures

@@ -13,7 +13,18 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "posesearch"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"errors", "files", "rng", "interrupt", "progress", "config", "device", "run", "checkpoint"}
+BASE = {
+    "errors",
+    "files",
+    "rng",
+    "interrupt",
+    "progress",
+    "config",
+    "configfile",
+    "device",
+    "run",
+    "checkpoint",
+}
 ORDER = (
     "base",
     "spaces",
@@ -35,7 +46,7 @@ FORBIDDEN = {
     "report": {"keypoints", "models", "supernet", "data", "train", "latency", "search", "extract"},
 }
 GATEKEEPERS = {
-    "mmengine": "posesearch.config",
+    "mmengine": "posesearch.configfile",
     "cv2": "posesearch.data",
     "optuna": "posesearch.search",
     "plotly": "posesearch.report",

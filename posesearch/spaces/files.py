@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from posesearch.config import SUFFIXES, load_file, parse
+from posesearch.config import parse
+from posesearch.configfile import SUFFIXES, load_file
 from posesearch.errors import UsageError, did_you_mean
 from posesearch.spaces.space import SearchSpace
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from posesearch.config import apply_overrides, load_file, parse
+from posesearch.config import apply_overrides, parse
+from posesearch.configfile import load_file
 from posesearch.data.augment import AugmentConfig
 from posesearch.errors import ConfigError
 from posesearch.spaces.files import PACKAGE, find_file, names_in
