@@ -31,6 +31,8 @@ RESTORE = (
     "It is written by posesearch and not meant to be edited: restore it from a copy, or start a new run under another "
     "name (--run)."
 )
+TRAINED = "-trained"
+"""Ends the file name of a model's retrained weights."""
 NAME_RULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -193,6 +195,20 @@ def check_name(name: str, option: str) -> None:
         raise UsageError(
             f"{option} '{name}' cannot name a folder. Allowed: 1 to 100 letters, digits, dots, dashes and "
             "underscores, starting with a letter or digit. Choose such a name."
+        )
+
+
+def check_model_name(name: str) -> None:
+    """Refuses a name that cannot be a model's, or that would take the file of another model's retraining.
+
+    Raises:
+        UsageError: It is no file name, or ends in "-trained".
+    """
+    check_name(name, "--name")
+    if name.endswith(TRAINED):
+        raise UsageError(
+            f"--name '{name}' ends in '{TRAINED}', which marks the retrained weights of the model of that name. "
+            f"Allowed: any other ending. Choose such a name, e.g. '{name.removesuffix(TRAINED) or 'model'}-2'."
         )
 
 

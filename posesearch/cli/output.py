@@ -90,7 +90,7 @@ class Printer:
     def show(self, answer: Answer) -> int:
         """Prints the answer and returns its exit code."""
         if self.json:
-            self._document(answer.document)
+            self._document(_with_verdict(answer))
         else:
             for part in answer.text:
                 if isinstance(part, Grid) and not part.rows:
@@ -132,6 +132,14 @@ class Printer:
         print(
             json_module.dumps(to_json(document), indent=2, ensure_ascii=False, default=str), file=sys.stdout
         )
+
+
+def _with_verdict(answer: Answer) -> Any:
+    """Returns the document; a check that found faults has the two keys of every failure as well."""
+    if not answer.exit_code:
+        return answer.document
+    verdict = next((part for part in reversed(answer.text) if isinstance(part, str)), "")
+    return {**answer.document, "error": verdict, "exit_code": answer.exit_code}
 
 
 def _table(grid: Grid) -> Table:

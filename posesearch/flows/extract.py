@@ -21,7 +21,7 @@ from posesearch.latency.process import measure_fresh
 from posesearch.latency.types import Conditions
 from posesearch.models.cost import cost
 from posesearch.progress import Progress
-from posesearch.run import Run, check_name
+from posesearch.run import Run, check_model_name
 from posesearch.search.candidate import FrontMember
 from posesearch.search.feasible import no_feasible_text
 from posesearch.search.outcome import RESULT, SearchOutcome, read_outcome
@@ -96,7 +96,7 @@ def extract(
         EnvironmentFault: The run is in use, or the disk is full.
     """
     if name is not None:
-        check_name(name, "--name")
+        check_model_name(name)
     place = resolve_device(device)
     opened = open_run(run, kind="supernet")
     with opened.lock() as opened:

@@ -135,6 +135,8 @@ def supernet_train(
         "space_id": search_space.id,
         "recipe": to_plain(chosen),
         "data": source.to_plain(),
+        # Two annotation files of one size can order or name their joints differently.
+        "joints": list(train.skeleton.names),
         "seed": seed,
         "init": start.label if start else FRESH_WEIGHTS,
     }

@@ -23,7 +23,7 @@ from posesearch.interrupt import stop_on_interrupt
 from posesearch.models.modelfile import load_model
 from posesearch.models.pose import PoseModel
 from posesearch.progress import Progress
-from posesearch.run import MANIFEST, NAME_RULE, Run, check_name
+from posesearch.run import MANIFEST, NAME_RULE, TRAINED, Run, check_model_name, check_name
 from posesearch.spaces import Architecture, SearchSpace, load_preset, load_space, preset_names
 from posesearch.train.loop import fit
 from posesearch.train.tasks import ModelTask
@@ -121,7 +121,7 @@ def train(
     """
     place = resolve_device(device)
     if name is not None:
-        check_name(name, "--name")
+        check_model_name(name)
     subject = find_subject(model, space)
     subject = replace(subject, name=name) if name else subject
     run_name = subject.name if run is None else run
@@ -206,7 +206,7 @@ def train(
             latency=subject.info.latency if subject.info else (),
             provenance={**settings, "run": home.name},
         )
-        file = home.path("models", f"{subject.name}-trained.safetensors")
+        file = home.path("models", f"{subject.name}{TRAINED}.safetensors")
         write_model_file(file, network.state_dict(), info)
         _note(home, subject.name, evaluation, file, arch)
     return TrainResult(

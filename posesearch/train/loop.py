@@ -116,7 +116,7 @@ def fit(
             **(fingerprint or {}),
         },
         module=task.module,
-        optimizer=build_optimizer(task.module, recipe.optimizer),
+        optimizer=build_optimizer(task.module, recipe.optimizer, decay_depthwise=task.kind != "supernet"),
         average=WeightAverage(task.module, recipe.ema, total_steps),
         position=Position(),
     )

@@ -137,13 +137,16 @@ class LossConfig:
     Attributes:
         beta: Factor on logits and labels before the softmax.
         sigma: Standard deviation of the label in bins for (x, y) at 256x192; scaled to other input sizes.
+        map_weight: Weight of `losses.map_loss`, which asks the head's map of each joint to light up where the joint is.
+            0, as published, leaves it out. A help for small data and short runs, gone when the network is trained.
     """
 
     beta: float = 10.0
     sigma: tuple[float, float] = (4.9, 5.66)
+    map_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        check_ranges(self, beta=Range(0, low_open=True), sigma=Range(0, low_open=True))
+        check_ranges(self, beta=Range(0, low_open=True), sigma=Range(0, low_open=True), map_weight=Range(0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

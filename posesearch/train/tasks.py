@@ -23,7 +23,7 @@ from posesearch.supernet.recalibrate import recalibrate_model
 from posesearch.supernet.sampling import sandwich
 from posesearch.supernet.supernet import Supernet
 from posesearch.train.batches import TrainBatch
-from posesearch.train.losses import simcc_loss, soft_labels
+from posesearch.train.losses import joint_maps, map_loss, simcc_loss, soft_labels
 from posesearch.train.recipe import LossConfig, SupernetConfig
 
 
@@ -73,12 +73,19 @@ class ModelTask:
         self.loss = loss
 
     def backward(self, batch: TrainBatch, *, step: int, total_steps: int, bf16: bool) -> dict[str, Tensor]:
-        """Adds the gradients of the hard loss."""
-        with torch.autocast(batch.images.device.type, dtype=torch.bfloat16, enabled=bf16):
+        """Adds the gradients of the hard loss, and of the map loss ("map") where the recipe gives it a weight."""
+        with (
+            torch.autocast(batch.images.device.type, dtype=torch.bfloat16, enabled=bf16),
+            joint_maps(self.model) as maps,
+        ):
             output: PoseOutput = self.model(batch.images)
-        loss = simcc_loss(output, batch.labels(self.loss.beta), self.loss.beta)
-        loss.backward()
-        return {"loss": loss.detach()}
+        losses = {"loss": simcc_loss(output, batch.labels(self.loss.beta), self.loss.beta)}
+        total = losses["loss"]
+        if self.loss.map_weight:
+            losses["map"] = _map_loss(maps, batch)
+            total = total + self.loss.map_weight * losses["map"]
+        total.backward()
+        return {name: value.detach() for name, value in losses.items()}
 
     def recalibrate(self, images: Iterable[Tensor]) -> None:
         """Replaces the running statistics, which trail behind the weights (and further behind their average)."""
@@ -120,7 +127,8 @@ class SupernetTask:
 
         Returns:
             "loss", the mean of what was minimised; the hard loss by subnet kind ("largest", "smallest", "random"); the
-            distillation loss of the others ("distil") and of each kind ("distil_smallest", "distil_random").
+            distillation loss of the others ("distil") and of each kind ("distil_smallest", "distil_random"); the map
+            loss ("map") where the recipe gives it a weight.
         """
         labels, beta = batch.labels(self.loss.beta), self.loss.beta
         distil_weight = self.distil_weight(step, total_steps)
@@ -135,15 +143,19 @@ class SupernetTask:
         teacher = labels
         for draw in draws:
             if draw.kind == "largest":
-                output = self._forward(occluded(batch), draw.arch, bf16, self._drop_path(batch, step))
+                output, maps = self._forward(occluded(batch), draw.arch, bf16, self._drop_path(batch, step))
                 hard = loss = simcc_loss(output, labels, beta)
                 teacher = soft_labels(*output, labels.weight_BK, beta)
             else:
-                output = self._forward(batch.images, draw.arch, bf16, None)
+                output, maps = self._forward(batch.images, draw.arch, bf16, None)
                 hard, distil = simcc_loss(output, labels, beta), simcc_loss(output, teacher, beta)
                 loss = (1.0 - distil_weight) * hard + distil_weight * distil
                 found.setdefault("distil", []).append(distil.detach())
                 found.setdefault(f"distil_{draw.kind}", []).append(distil.detach())
+            if self.loss.map_weight:
+                on_maps = _map_loss(maps, batch)
+                loss = loss + self.loss.map_weight * on_maps
+                found.setdefault("map", []).append(on_maps.detach())
             loss.backward()
             found.setdefault("loss", []).append(loss.detach())
             found.setdefault(draw.kind, []).append(hard.detach())
@@ -162,10 +174,14 @@ class SupernetTask:
 
     def _forward(
         self, images_BCHW: Tensor, arch: Architecture, bf16: bool, drop_path: dict[str, Tensor] | None
-    ) -> PoseOutput:
-        with torch.autocast(images_BCHW.device.type, dtype=torch.bfloat16, enabled=bf16):
+    ) -> tuple[PoseOutput, list[Tensor]]:
+        network = self.supernet.template(arch, running=False).model
+        with (
+            torch.autocast(images_BCHW.device.type, dtype=torch.bfloat16, enabled=bf16),
+            joint_maps(network) as maps,
+        ):
             output: PoseOutput = self.supernet(images_BCHW, arch, drop_path=drop_path)
-        return output
+        return output, maps
 
     def _drop_path(self, batch: TrainBatch, step: int) -> dict[str, Tensor] | None:
         if self.config.drop_path == 0:
@@ -173,6 +189,10 @@ class SupernetTask:
         device = batch.images.device
         generator = torch_generator(self.seed, "drop path", step, device=str(device))
         return drop_path_masks(self.arch, self.arch, self.config.drop_path, len(batch.images), generator)
+
+
+def _map_loss(maps: list[Tensor], batch: TrainBatch) -> Tensor:
+    return map_loss(maps[-1], batch.x_BKX, batch.y_BKY, batch.weight_BK)
 
 
 def occluded(batch: TrainBatch) -> Tensor:

@@ -203,6 +203,7 @@ LINES = [
          "recipe.epochs: 2 before, 3 now", "choose another --run"),
     line("extract --pick bset", "--pick 'bset' is not known. Did you mean 'best'?"),
     line("extract --pick 77", "--pick '#77' is not on the front. Allowed: #1 (fastest) to #"),
+    line("extract --pick best --name T-trained", "--name 'T-trained' ends in '-trained'", "e.g. 'T-2'"),
     line("extract --pick best --name ../../evil", "--name '../../evil'", "Allowed: 1 to 100 letters"),
     line("extract --arch s050", "preset 's050' cannot be extracted", "nearest member"),
     line(f"train {SUPERNET}", f"{SUPERNET} holds a supernet, not one network", "posesearch extract", code=4),

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posesearch.models.heads import PoseOutput
-from posesearch.train.losses import simcc_loss, soft_labels
+from posesearch.models import PoseModel
+from posesearch.train.losses import joint_maps, map_loss, simcc_loss, soft_labels
 
 BETA = 10.0
 
@@ -128,3 +129,41 @@ def test_no_gradient_reaches_the_teacher_and_half_precision_is_widened():
     )
     assert loss.dtype == torch.float32
     assert not loss.requires_grad
+
+
+def gaussian(bins, centre, sigma):
+    return torch.exp(-0.5 * ((torch.arange(bins) - centre) / sigma) ** 2)
+
+
+def test_map_loss_is_least_where_the_joint_is_and_asks_nothing_of_unseen_joints():
+    x_BKX, y_BKY = gaussian(48, 30.0, 2.0).expand(1, 2, 48), gaussian(64, 12.0, 2.0).expand(1, 2, 64)
+    weight_BK = torch.tensor([[1.0, 0.0]])
+
+    def loss(row, column):  # a 4x3 map: 16 bins a cell; the joint is in row 0, column 1
+        maps_BKHW = torch.zeros(1, 2, 4, 3)
+        maps_BKHW[0, 0, row, column] = 5.0
+        maps_BKHW[0, 1] = torch.randn(4, 3)
+        return map_loss(maps_BKHW, x_BKX, y_BKY, weight_BK).item()
+
+    losses = {(row, column): loss(row, column) for row in range(4) for column in range(3)}
+    assert min(losses, key=losses.get) == (0, 1)
+    assert losses[(0, 1)] >= 0.0
+    assert map_loss(torch.zeros(1, 2, 4, 3), x_BKX, y_BKY, torch.zeros(1, 2)).item() == 0.0
+
+
+def test_map_loss_of_the_label_itself_is_zero():
+    x_BKX, y_BKY = gaussian(48, 20.0, 6.0).expand(1, 1, 48), gaussian(64, 40.0, 6.0).expand(1, 1, 64)
+    rows = torch.nn.functional.adaptive_avg_pool1d(y_BKY, 4) + 1e-6
+    columns = torch.nn.functional.adaptive_avg_pool1d(x_BKX, 3) + 1e-6
+    maps_BKHW = (rows.unsqueeze(-1) * columns.unsqueeze(-2)).log()
+    assert map_loss(maps_BKHW, x_BKX, y_BKY, torch.ones(1, 1)).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_joint_maps_are_those_of_the_forward_and_leave_no_hook(tiny_space):
+    model = PoseModel(tiny_space.smallest()).eval()
+    images_BCHW = torch.randn(2, 3, *tiny_space.input_size)
+    with joint_maps(model) as maps:
+        model(images_BCHW)
+    model(images_BCHW)
+    (found,) = maps
+    torch.testing.assert_close(found, model.head.final_layer(model.backbone(images_BCHW)))

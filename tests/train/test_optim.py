@@ -33,6 +33,16 @@ def test_norms_and_biases_are_not_decayed_everything_else_is(tiny_space):
     assert undecayed == undecayed_names(Supernet(tiny_space))
 
 
+def test_a_supernets_depthwise_kernels_are_not_decayed_either(tiny_space):
+    supernet = Supernet(tiny_space)
+    more = undecayed_names(supernet, depthwise=True) - undecayed_names(supernet)
+    shapes = {name: tuple(weight.shape) for name, weight in supernet.named_parameters()}
+    assert more == {name for name, shape in shapes.items() if ".dwconv" in name and len(shape) == 4}
+    assert all(shapes[name][1] == 1 and shapes[name][2] > 1 for name in more)
+    undecayed = build_optimizer(supernet, OptimizerConfig(), decay_depthwise=False).param_groups[1]["params"]
+    assert {id(p) for p in undecayed} >= {id(supernet.get_parameter(name)) for name in more}
+
+
 def test_every_parameter_is_in_exactly_one_group(tiny_space):
     model = PoseModel(tiny_space.smallest())
     optimizer = build_optimizer(model, OptimizerConfig(weight_decay=0.05))

@@ -11,7 +11,7 @@ from posesearch.models import PoseModel
 from posesearch.supernet import Supernet, extract_subnet
 from posesearch.supernet.sampling import sandwich
 from posesearch.train.batches import batch_maker, batch_order, label_codec
-from posesearch.train.losses import simcc_loss, soft_labels
+from posesearch.train.losses import joint_maps, map_loss, simcc_loss, soft_labels
 from posesearch.train.recipe import LossConfig, SupernetConfig
 from posesearch.train.tasks import ModelTask, SupernetTask, occluded
 
@@ -150,6 +150,30 @@ def test_model_task_is_the_plain_loss(batch, tiny_space):
     loss = simcc_loss(model(batch.images), batch.labels(LOSS.beta), LOSS.beta)
     assert figures["loss"].item() == pytest.approx(loss.item(), rel=1e-6)
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_map_weight_adds_the_map_loss_of_every_subnet(batch, tiny_space):
+    weighted = LossConfig(map_weight=0.5)
+    model = PoseModel(tiny_space.smallest(), seed=1).train()
+    figures = ModelTask(model, weighted).backward(batch, step=0, total_steps=1, bf16=False)
+    found = gradients(model)
+    model.zero_grad()
+    with joint_maps(model) as maps:
+        loss = simcc_loss(model(batch.images), batch.labels(LOSS.beta), LOSS.beta)
+    on_maps = map_loss(maps[0], batch.x_BKX, batch.y_BKY, batch.weight_BK)
+    (loss + 0.5 * on_maps).backward()
+    assert figures["loss"].item() == pytest.approx(loss.item(), rel=1e-6)
+    assert figures["map"].item() == pytest.approx(on_maps.item(), rel=1e-6)
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-7, msg=name)
+
+    def sandwich_loss(config):
+        task = SupernetTask(Supernet(tiny_space, seed=2), SupernetConfig(random_subnets=2), config, seed=4)
+        return task.backward(batch, step=0, total_steps=10, bf16=False)
+
+    plain, more = sandwich_loss(LOSS), sandwich_loss(weighted)
+    assert "map" not in plain
+    assert more["loss"].item() == pytest.approx((plain["loss"] + 0.5 * more["map"]).item(), rel=1e-5)
 
 
 def test_half_precision_forward_keeps_full_precision_gradients(batch, tiny_space):
