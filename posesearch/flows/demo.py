@@ -20,7 +20,7 @@ from posesearch.progress import Progress, format_duration
 from posesearch.run import Run
 from posesearch.spaces import SearchSpace
 
-EVALUATIONS = 36
+EVALUATIONS = 48
 RETRAIN_EPOCHS = 6
 STEPS = ("supernet-train", "search", "extract", "train T and S", "report")
 # Of the way from the smallest to the largest network: tight enough to rule some out, wide enough for a front.
@@ -76,7 +76,7 @@ def demo(*, fresh: bool = False, seed: int = 0, run: str = "demo", progress: Pro
     """
     started_s = time.monotonic()
     progress.message(
-        f"{len(STEPS)} steps, about 3 minutes on 2 CPU cores, 30 MB in {RUNS / run}: {', '.join(STEPS)}."
+        f"{len(STEPS)} steps, 3 to 5 minutes on 2 CPU cores, 30 MB in {RUNS / run}: {', '.join(STEPS)}."
     )
     progress.message(f"1/{len(STEPS)}  posesearch supernet-train --space demo --run {run}")
     trained = supernet_train(space="demo", run=run, seed=seed, device="cpu", fresh=fresh, progress=progress)
