@@ -8,14 +8,18 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from posesearch.device import usable_cores
 from posesearch.errors import PosesearchError
 from posesearch.flows.installation import (
     Check,
+    check_compile,
     check_libgl,
+    check_onnxruntime,
     check_packages,
     check_python,
     check_recipes,
     check_spaces,
+    check_tensorrt,
 )
 
 MINIMUM_FREE_GB = 4.0
@@ -36,6 +40,9 @@ def doctor(*, device: str = "auto", folder: Path | None = None) -> tuple[Check, 
     checks += [
         _guarded("libGL", check_libgl),
         _guarded("device", lambda: check_device(device)),
+        _guarded("compile", check_compile),
+        _guarded("onnxruntime", check_onnxruntime),
+        _guarded("tensorrt", check_tensorrt),
         _guarded("threads", check_threads),
         _guarded("load", check_load),
         _guarded("write access", lambda: check_write_access(where)),
@@ -94,11 +101,6 @@ def check_threads() -> Check:
             remedy=f"Set OMP_NUM_THREADS={cores}: more threads than cores are slower.",
         )
     return Check(name="threads", status="ok", detail=detail)
-
-
-def usable_cores() -> int:
-    """Returns the cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_load() -> Check:

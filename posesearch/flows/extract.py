@@ -18,7 +18,7 @@ from posesearch.flows.runs import open_run, read_summary, settings_of
 from posesearch.flows.supernet import SUPERNET_FILE, load_supernet
 from posesearch.keypoints.skeleton import Skeleton
 from posesearch.latency.process import measure_fresh
-from posesearch.latency.types import Conditions
+from posesearch.latency.types import Conditions, Measured
 from posesearch.models.cost import cost
 from posesearch.progress import Progress
 from posesearch.run import Run, check_model_name
@@ -42,12 +42,14 @@ class Choice:
         pick: Why it was chosen: "knee", "best", "fastest", "#3", a preset, or "by code".
         arch: The architecture.
         member: Its place on the front, if it has one.
+        label: "predicted for DEVICE, unverified" where the search measured nothing; else empty.
     """
 
     name: str
     pick: str
     arch: Architecture
     member: FrontMember | None = None
+    label: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +130,8 @@ def extract(
                 network = extract_subnet(supernet, choice.arch, buffers)
                 parity = check_parity(supernet, network, buffers, next(iter(calibration)))
                 evaluation = evaluate_network(network, val, place).to_plain()
-                latency = (choice.member.confirmed if choice.member else measured[choice.arch.id]).to_plain()
+                known = choice.member.latency if choice.member else measured[choice.arch.id]
+                latency = known.to_plain() | ({"label": choice.label} if choice.label else {})
                 info = model_header(
                     choice.arch,
                     name=choice.name,
@@ -155,6 +158,12 @@ def extract(
                 write_json_atomic(opened.path("models", f"{choice.name}.json"), summary)
                 models.append(summary)
                 bar.advance(1, AP=evaluation["AP"])
+    unverified = [choice for choice in choices if choice.label]
+    if unverified:
+        names = ", ".join(choice.name for choice in unverified)
+        progress.message(
+            f"extract: the latency of {names} is {unverified[0].label}: measure it on that device."
+        )
     files = [opened.path(model["file"]) for model in models]
     return ExtractResult(run=opened.name, models=tuple(models), next_command=f"posesearch train {files[0]}")
 
@@ -202,7 +211,7 @@ def _choices(
             arch=wanted,
             member=member,
         )
-        return (choice,), _conditions(outcome, device)
+        return (_labelled(choice, outcome),), _conditions(outcome, device)
     if not (folder / RESULT).exists():
         raise UsageError(
             f"run '{opened.name}' has not been searched yet. Search it first: posesearch search --run {opened.name} "
@@ -211,9 +220,11 @@ def _choices(
     outcome = read_outcome(folder)
     if outcome.status == "infeasible":
         raise NoFeasibleArchitecture(
-            no_feasible_text(outcome.budget, outcome.fastest_arch, outcome.fastest_latency, space)
+            no_feasible_text(
+                outcome.budget, outcome.fastest_arch, outcome.fastest_latency, space, outcome.predicted_for
+            )
         )
-    chosen = tuple(_by_pick(outcome, pick) for pick in picks or DEFAULT_PICKS)
+    chosen = tuple(_labelled(_by_pick(outcome, pick), outcome) for pick in picks or DEFAULT_PICKS)
     if name is not None:
         if len(chosen) != 1:
             raise UsageError(
@@ -225,9 +236,16 @@ def _choices(
 
 def _conditions(outcome: SearchOutcome | None, device: str) -> Conditions:
     """Returns the conditions of the search, or the published protocol (eager, fp32) where there was none."""
-    if outcome is None:
+    if (
+        outcome is None or outcome.predicted_for
+    ):  # what was predicted for another device need not run on this one
         return Conditions(device=device)
+    if outcome.conditions is not None:
+        return replace(outcome.conditions, device=device)
     measured = outcome.fastest_latency
+    assert isinstance(
+        measured, Measured
+    )  # results without conditions are of a version that measured everything
     return Conditions(
         device=device,
         runtime=measured.runtime,
@@ -235,6 +253,11 @@ def _conditions(outcome: SearchOutcome | None, device: str) -> Conditions:
         threads=measured.threads,
         batch=measured.batch,
     )
+
+
+def _labelled(choice: Choice, outcome: SearchOutcome | None) -> Choice:
+    predicted = choice.member is not None and choice.member.confirmed is None
+    return replace(choice, label=outcome.label) if outcome and predicted else choice
 
 
 def _by_name(space: SearchSpace, arch: str) -> Architecture:

@@ -1,18 +1,33 @@
-"""The fingerprint: everything a latency depends on besides the network."""
+"""The fingerprint: everything a latency depends on besides the network, and the facts in which two of them differ."""
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import platform
 import re
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from posesearch.config import to_plain
+from posesearch.latency import nvidia
 from posesearch.latency.types import PROTOCOL, Conditions
 from posesearch.spaces.arch import canonical_id
+
+# What decides the operators of a network; a table built from other code is a table of other networks.
+BLOCK_SOURCES = ("blocks", "starnet", "heads", "layers", "deploy")
+
+# Their host launches every operator: its CPU and, where Python does, its Python decide the latency.
+LAUNCHED_BY_HOST = ("eager", "compile", "onnxruntime")
+LAUNCHED_BY_PYTHON = ("eager", "compile")
+
+DEPLOY_FORM = "norms folded, f1|f2 merged"
+"""The form in which networks are timed, see `models.deploy`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,11 +45,15 @@ class Fingerprint:
         gpu_memory_mib: Memory of the GPU, 0 on a CPU.
         sm_count: Streaming multiprocessors of the GPU, 0 on a CPU.
         compute_capability: "major.minor" of the GPU, or "none".
+        mig_mode: Whether the GPU is partitioned, as nvidia-smi says; "none" on a CPU, "unknown" without the tool.
+        power_limit_w: The GPU's power limit, likewise.
+        engine: Name and version of the runtime's own package, "none" where the runtime is torch.
         input_shape: (batch, channels, height, width) of the images; empty when it is not fixed.
-        memory_format: Order of images and weights in memory.
         tf32: Whether float32 convolutions may use TF32.
         cudnn_benchmark: Whether cuDNN picks its algorithms by timing.
-        conditions: Runtime, precision, threads, batch.
+        conditions: Runtime, precision, threads, batch, memory format.
+        deploy_form: What was folded before timing.
+        block_source: Digest of the code the networks are built by.
         protocol: The measuring protocol.
     """
 
@@ -51,8 +70,12 @@ class Fingerprint:
     gpu_memory_mib: int = 0
     sm_count: int = 0
     compute_capability: str = "none"
+    mig_mode: str = "none"
+    power_limit_w: str = "none"
+    engine: str = "none"
     input_shape: tuple[int, ...] = ()
-    memory_format: str = "contiguous"
+    deploy_form: str = DEPLOY_FORM
+    block_source: str = ""
     protocol: str = PROTOCOL
 
     @property
@@ -103,14 +126,36 @@ def gpu_facts(device: torch.device) -> dict[str, Any]:
         "gpu_memory_mib": int(properties.total_memory) >> 20,
         "sm_count": int(properties.multi_processor_count),
         "compute_capability": f"{properties.major}.{properties.minor}",
+        **nvidia.facts(device),
     }
+
+
+def engine_version(runtime: str) -> str:
+    """Returns name and version of the package behind a runtime, "none" where that is torch itself."""
+    package = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt"}.get(runtime)
+    if package is None:
+        return "none"
+    try:
+        module = importlib.import_module(package)
+    except ImportError:
+        return f"{package} is not installed"
+    return f"{package} {module.__version__}"
+
+
+@cache
+def block_source() -> str:
+    """Returns the first 12 hex digits of the SHA-256 over the code that blocks, backbone, head and deploy form are."""
+    digest = hashlib.sha256()
+    for name in BLOCK_SOURCES:
+        digest.update(resources.files("posesearch.models").joinpath(f"{name}.py").read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def fingerprint(conditions: Conditions, input_size: tuple[int, int] | None = None) -> Fingerprint:
     """Returns the fingerprint of this machine under `conditions`.
 
     Args:
-        conditions: Device, runtime, precision, threads, batch.
+        conditions: Device, runtime, precision, threads, batch, memory format.
         input_size: (height, width) in pixels of all that is measured; None when it varies.
     """
     on_gpu = torch.device(conditions.device).type == "cuda"
@@ -125,6 +170,84 @@ def fingerprint(conditions: Conditions, input_size: tuple[int, int] | None = Non
         tf32=bool(on_gpu and torch.backends.cudnn.allow_tf32),
         cudnn_benchmark=bool(on_gpu and torch.backends.cudnn.benchmark),
         conditions=conditions,
+        engine=engine_version(conditions.runtime),
         input_shape=(conditions.batch, 3, *input_size) if input_size else (),
+        block_source=block_source(),
         **gpu_facts(torch.device(conditions.device)),
     )
+
+
+def differing(stored: Fingerprint, present: Fingerprint) -> tuple[str, ...]:
+    """Returns the facts for which figures of `stored` must be refused under `present`, each with both values.
+
+    Facts that either side does not know ("unknown") are left to the live check; where the GPU is plugged in (cuda:0 or
+    cuda:1) does not matter.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from posesearch.latency.types import Conditions
+        >>> here = fingerprint(Conditions())
+        >>> differing(replace(here, python="3.9"), replace(here, python="3.12"))
+        ('Python: 3.9 stored, 3.12 here',)
+    """
+    return _compared(_hard(stored), _hard(present))
+
+
+def soft_differing(stored: Fingerprint, present: Fingerprint) -> tuple[str, ...]:
+    """Returns the facts that differ and deserve a warning, no refusal: the driver's minor version, say."""
+    hard = (_hard(stored), _hard(present))
+    soft = [
+        {name: value for name, value in _soft(fingerprint).items() if name not in refused}
+        for fingerprint, refused in zip((stored, present), hard, strict=True)
+    ]
+    return _compared(soft[0], soft[1])
+
+
+def _compared(stored: dict[str, str], present: dict[str, str]) -> tuple[str, ...]:
+    found = []
+    for name, value in stored.items():
+        here = present.get(name, nvidia.UNKNOWN)
+        if value != here and nvidia.UNKNOWN not in (value, here):
+            found.append(f"{name}: {value} stored, {here} here")
+    return tuple(found)
+
+
+def _hard(of: Fingerprint) -> dict[str, str]:
+    conditions = of.conditions
+    facts = {
+        "protocol": of.protocol,
+        "runtime": conditions.runtime,
+        "precision": conditions.precision,
+        "TF32": _on(of.tf32),
+        "memory format": conditions.memory_format,
+        "threads": str(conditions.threads),
+        "batch": str(conditions.batch),
+        "input shape": "x".join(map(str, of.input_shape)) or nvidia.UNKNOWN,
+        "deploy form": of.deploy_form,
+        "block code": of.block_source or nvidia.UNKNOWN,
+        "device": of.device,
+        "compute capability": of.compute_capability,
+        "SM count": str(of.sm_count),
+        "GPU memory, MiB": str(of.gpu_memory_mib),
+        "MIG mode": of.mig_mode,
+        "power limit, W": of.power_limit_w,
+        "driver, major": of.driver.partition(".")[0],
+        "CUDA": of.cuda,
+        "cuDNN": of.cudnn,
+        "cudnn.benchmark": _on(of.cudnn_benchmark),
+        "torch": of.torch,
+        "runtime version": of.engine,
+    }
+    if conditions.runtime in LAUNCHED_BY_HOST:
+        facts["host CPU"] = of.cpu
+    if conditions.runtime in LAUNCHED_BY_PYTHON:
+        facts["Python"] = of.python
+    return facts
+
+
+def _soft(of: Fingerprint) -> dict[str, str]:
+    return {"driver": of.driver, "host CPU": of.cpu, "Python": of.python}
+
+
+def _on(value: bool) -> str:
+    return "on" if value else "off"
