@@ -5,7 +5,8 @@
 #
 # POSESEARCH_DATA names the folder that holds lspet/. PEOPLE_EPOCHS, SUPERNET_EPOCHS and EPOCHS are the lengths of the three
 # trainings (14, 70 and 110), SEEDS (default "0 1") the seeds of the retrainings, BUDGET_MS the latency budget (default: what
-# StarNet-Pose-T scaled to the space takes). On a GPU several hundred epochs are minutes.
+# StarNet-Pose-T scaled to the space takes), SPACE the search space ("demo", 128x96; "starnet", 256x192, wants a GPU, where
+# several hundred epochs are minutes).
 # A run that was stopped goes on where it stopped. bf16: 1.4 times the steps a second on a CPU that has AVX-512 bf16.
 set -euo pipefail
 : "${POSESEARCH_DATA:?set POSESEARCH_DATA to the folder that holds lspet/}"
@@ -13,16 +14,20 @@ posesearch="${POSESEARCH:-posesearch}"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 real=(--data "$POSESEARCH_DATA/lspet" --annotations lspet_coco17)
 recipe=(--recipe small-data --set precision=bf16)
+space="${SPACE:-demo}"
 
 # 1. A start for users without pretrained weights: a supernet that has seen generated people in every position.
 $posesearch data synth runs/hard-people --train 3000 --val 200 --difficulty hard --seed 11
-$posesearch supernet-train --run people --data runs/hard-people "${recipe[@]}" --set "epochs=${PEOPLE_EPOCHS:-14}" \
+$posesearch supernet-train --run people --space "$space" --data runs/hard-people "${recipe[@]}" --set "epochs=${PEOPLE_EPOCHS:-14}" \
   --set search_fraction=0.05 --set optimizer.lr=0.002
 
 # 2. The path itself. The most accurate network found (S) may take as long as the hand-designed one.
-$posesearch supernet-train --run lspet "${real[@]}" "${recipe[@]}" --set "epochs=${SUPERNET_EPOCHS:-70}" \
+$posesearch supernet-train --run lspet --space "$space" "${real[@]}" "${recipe[@]}" --set "epochs=${SUPERNET_EPOCHS:-70}" \
   --init runs/people/supernet/supernet.safetensors
-hand_designed=w16-32-64_d2-2-4_k7-7-7_r4-4-4_a000   # StarNet-Pose-T, scaled to the space
+case "$space" in   # StarNet-Pose-T, or its nearest member
+  demo) hand_designed=w16-32-64_d2-2-4_k7-7-7_r4-4-4_a000 ;;
+  *) hand_designed=starnet-pose-t ;;
+esac
 $posesearch extract --run lspet --arch "$hand_designed" --name starnet-pose-t --json > runs/lspet-t.json
 budget="${BUDGET_MS:-$(python3 -c 'import json; print(json.load(open("runs/lspet-t.json"))["models"][0]["latency"]["p50_ms"])')}"
 $posesearch search --run lspet --latency-ms "$budget" --trials 100
