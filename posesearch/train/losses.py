@@ -71,7 +71,7 @@ def joint_maps(model: PoseModel) -> Iterator[list[Tensor]]:
     def keep(_layer: nn.Module, _inputs: tuple[Tensor, ...], maps_BKHW: Tensor) -> None:
         maps.append(maps_BKHW)
 
-    handle = model.head.final_layer.register_forward_hook(keep)
+    handle = model.head.get_submodule("final_layer").register_forward_hook(keep)
     try:
         yield maps
     finally:
