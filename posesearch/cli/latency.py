@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from posesearch.cli.context import Ctx, planned
-from posesearch.cli.options import Switch
+from posesearch.cli.options import MemoryFormat, Switch
 from posesearch.cli.output import Answer, Grid, counted, number, pairs
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def build(
     runtime: str = "eager",
     precision: str = "fp32",
     threads: int = 1,
+    batch: int = 1,
+    memory_format: MemoryFormat = "contiguous",
     nets: int = 68,
     held_out: int = 40,
     out: str | None = None,
@@ -40,9 +42,11 @@ def build(
         runtime: How networks are run: eager, cudagraph, compile, onnxruntime or tensorrt.
         precision: Number format: fp32, fp16 or bf16.
         threads: CPU threads of a timed network.
+        batch: Images in one call.
+        memory_format: Order of images and weights in memory.
         nets: Networks to fit the predictor on, 10 or more.
         held_out: Networks to test it on, 5 or more.
-        out: Name of the table in latency/; SPACE-RUNTIME-PRECISION by default.
+        out: Name of the table in latency/; by default SPACE-RUNTIME-PRECISION and what is not the default of the rest.
         fresh: Measure everything again.
         ctx: Global options.
     """
@@ -54,6 +58,8 @@ def build(
         runtime=runtime,
         precision=precision,
         threads=threads,
+        batch=batch,
+        memory_format=memory_format,
         nets=nets,
         held_out=held_out,
         out=out,

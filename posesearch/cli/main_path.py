@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from posesearch.cli.context import Ctx, planned
-from posesearch.cli.options import DataOptions, Overrides, Switch
+from posesearch.cli.options import DataOptions, MemoryFormat, Overrides, Switch
 from posesearch.cli.output import Answer, counted
 from posesearch.cli.results import evaluation_lines, label_lines, model_grid, plan_lines, search_grids
 from posesearch.errors import UsageError
 from posesearch.progress import format_duration
 
 Percentile = Literal["p50", "p90"]
-MemoryFormat = Literal["contiguous", "channels_last"]
 
 
 def demo(*, run: str = "demo", fresh: Switch = False, ctx: Ctx) -> Answer:

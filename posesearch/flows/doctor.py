@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,6 @@ from posesearch.flows.installation import (
 
 MINIMUM_FREE_GB = 4.0
 # Above this share of busy cores single-thread latencies scatter by more than the few percent a budget needs.
-BUSY_SHARE = 0.5
 GIGABYTE = 1e9
 
 
@@ -105,9 +103,11 @@ def check_threads() -> Check:
 
 def check_load() -> Check:
     """How busy the machine is: latency measured beside other work means little."""
-    load, cores = os.getloadavg()[0], usable_cores()
+    from posesearch.latency.noise import is_busy, machine_load
+
+    load, cores = machine_load()
     detail = f"{load:.1f} over the last minute on {cores} cores"
-    if load > BUSY_SHARE * cores:
+    if is_busy(load, cores):
         return Check(
             name="load",
             status="warn",

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from posesearch.device import resolve_device
-from posesearch.errors import DataError, UsageError, did_you_mean
+from posesearch.errors import DataError, UsageError
 from posesearch.flows.runs import open_run
+from posesearch.flows.tablefiles import TABLES, find_table, held, table_name
 from posesearch.interrupt import stop_on_interrupt
 from posesearch.latency.blocks import blocks_in
 from posesearch.latency.build import make_table
@@ -26,9 +27,6 @@ from posesearch.latency.types import Conditions
 from posesearch.progress import Progress
 from posesearch.run import MANIFEST, check_name
 from posesearch.spaces import SearchSpace, load_space
-
-TABLES = Path("latency")
-"""The folder of all latency tables, in the working folder."""
 
 DEFAULT_NETS, DEFAULT_HELD_OUT = 68, 40
 DEFAULT_SPACE = "demo"
@@ -110,6 +108,8 @@ def build(
     runtime: str = "eager",
     precision: str = "fp32",
     threads: int = 1,
+    batch: int = 1,
+    memory_format: str = "contiguous",
     nets: int = DEFAULT_NETS,
     held_out: int = DEFAULT_HELD_OUT,
     out: str | None = None,
@@ -129,9 +129,11 @@ def build(
         runtime: How networks are run.
         precision: In which number format.
         threads: CPU threads.
+        batch: Images in one call.
+        memory_format: Order of images and weights in memory, "contiguous" or "channels_last".
         nets: Networks to fit on, 10 or more.
         held_out: Networks to test on, 5 or more.
-        out: Name of the table; None means SPACE-RUNTIME-PRECISION.
+        out: Name of the table; None means that of `table_name`.
         fresh: Measure everything again.
         seed: Key of the choice of networks.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -147,10 +149,15 @@ def build(
     """
     chosen = space_of(space, run)
     conditions = Conditions(
-        device=str(resolve_device(device)), runtime=runtime, precision=precision, threads=threads
+        device=str(resolve_device(device)),
+        runtime=runtime,
+        precision=precision,
+        threads=threads,
+        batch=batch,
+        memory_format=memory_format,
     )
     check_conditions(conditions)
-    name = out if out is not None else f"{chosen.name}-{runtime}-{precision}"
+    name = out if out is not None else table_name(chosen, conditions)
     check_name(name, "--out")
     plan = choose_nets(chosen, nets=nets, held_out=held_out, seed=seed)
     path = TABLES / f"{name}.json"
@@ -169,19 +176,21 @@ def build(
     bench = bench or DeviceBench(chosen, conditions, effort)
     settings = settings_id(chosen, bench.fingerprint, effort)
     figures_path = path.with_suffix(".jsonl")
-    if fresh:
-        figures_path.unlink(missing_ok=True)
-    journal = Journal(figures_path, settings)
-    if journal.foreign:
-        progress.message(
-            f"latency: {journal.foreign} figures in {figures_path} are of another device, space or setting; not used."
-        )
-    with stop_on_interrupt() as stop:
-        figures = survey(chosen, plan, bench, journal, seed=seed, progress=progress, stop=stop)
-    table = make_table(chosen, plan, figures, measured_on=bench.fingerprint, effort=effort, seed=seed)
-    if not fresh:
-        table = with_earlier_selected(table, path, settings)
-    write_table(path, table)
+    with held(path):
+        if fresh:
+            figures_path.unlink(missing_ok=True)
+        journal = Journal(figures_path, settings)
+        if journal.foreign:
+            progress.message(
+                f"latency: {journal.foreign} figures in {figures_path} are of another device, space or setting; not "
+                "used."
+            )
+        with stop_on_interrupt() as stop:
+            figures = survey(chosen, plan, bench, journal, seed=seed, progress=progress, stop=stop)
+        table = make_table(chosen, plan, figures, measured_on=bench.fingerprint, effort=effort, seed=seed)
+        if not fresh:
+            table = with_earlier_selected(table, path, settings)
+        write_table(path, table)
     return TableResult(path=path, plan=shown, table=table)
 
 
@@ -197,25 +206,6 @@ def show(file: str | None = None) -> TableResult:
     """
     path = find_table(file)
     return TableResult(path=path, plan={}, table=read_table(path))
-
-
-def find_table(file: str | None) -> Path:
-    """Returns the path of a table by path or name, or of the newest.
-
-    Raises:
-        UsageError: There is no such table; the message lists those there are.
-    """
-    found = sorted(TABLES.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    if file is None and found:
-        return found[0]
-    if file is not None:
-        for path in (Path(file), TABLES / f"{file}.json"):
-            if path.is_file():
-                return path
-    names = [path.stem for path in found]
-    there = f"Tables in {TABLES}: {', '.join(names)}." if names else f"There are no tables in {TABLES} yet."
-    wanted = f"there is no latency table '{file}'.{did_you_mean(file, names)} " if file is not None else ""
-    raise UsageError(f"{wanted}{there} Build one with: posesearch latency build")
 
 
 def space_of(space: str | None, run: str | None) -> SearchSpace:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from posesearch.errors import EnvironmentFault, UsageError
-from posesearch.flows.latency import TABLES, find_table
+from posesearch.flows.tablefiles import TABLES, find_table, held, table_name
 from posesearch.latency.device import Fingerprint, device_name
 from posesearch.latency.predictor import LatencyPredictor, load_predictor, read_predictor
 from posesearch.latency.table import LatencyTable, read_table, write_table
@@ -49,7 +49,8 @@ class TableChoice:
         wiser = learnt(self.predictor, checks)
         if not isinstance(wiser, LatencyPredictor) or wiser.table_id == self.predictor.table_id:
             return
-        write_table(self.path, wiser.table)
+        with held(self.path):
+            write_table(self.path, wiser.table)
         added = len(wiser.table.nets) - len(self.predictor.table.nets)
         progress.message(f"search: {added} measured networks joined latency table {self.path}.")
 
@@ -117,7 +118,7 @@ def choose_table(
     why where it does not: nobody asked for it.
 
     Args:
-        table: A name in `latency/`, a file, "none", or None for SPACE-RUNTIME-PRECISION if there is one.
+        table: A name in `latency/`, a file, "none", or None for the one of the usual name if there is one.
         space: The space searched.
         conditions: Device, runtime, precision, threads, batch and memory format of the search.
         budget: The budget.
@@ -130,7 +131,7 @@ def choose_table(
     """
     if table == NONE:
         return None
-    path = TABLES / f"{space.name}-{conditions.runtime}-{conditions.precision}.json"
+    path = TABLES / f"{table_name(space, conditions)}.json"
     if table is not None:
         path = find_table(table)
         predictor = load_predictor(path, space=space, conditions=conditions)

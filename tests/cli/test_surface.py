@@ -54,7 +54,7 @@ SURFACE = {
     "data synth": ["DIRECTORY", "--train", "--val", "--difficulty"],
     "data check": ["DIRECTORY", *DATA, "--sample", "--grid"],
     "latency build": [
-        *["--space", "--run", "--runtime", "--precision", "--threads"],
+        *["--space", "--run", "--runtime", "--precision", "--threads", "--batch", "--memory-format"],
         *["--nets", "--held-out", "--out", "--fresh"],
     ],
     "latency check": ["--runtime", "--precision", "--threads"],
