@@ -158,7 +158,7 @@ def table_text(result: TableResult) -> tuple[str | Grid, ...]:
             (
                 "bound",
                 f"{bound['low']:+.1%} to {bound['high']:+.1%} of a prediction, each end holds for "
-                f"{bound['coverage']:.0%} of networks",
+                f"{bound['coverage']:.0%} of networks like the held-out ones",
             ),
             (
                 "noise floor",
@@ -205,14 +205,26 @@ def _baselines(document: Mapping[str, Any]) -> Grid:
         "macs": "a line in the MACs",
     }
     floor = document["noise"]
-    rows = [("this table", document["mape_after_scale"]), ("noise floor", floor)]
-    rows += [(names[key], error) for key, error in document["baselines"].items()]
+    after_scale = document["baselines_after_scale"]
+    rows = [("this table", document["mape"], document["mape_after_scale"]), ("noise floor", None, floor)]
+    rows += [(names[key], error, after_scale[key]) for key, error in document["baselines"].items()]
+    columns = ("MAPE", "MAPE after scale", "after scale / noise")
     return Grid(
         title="beside predictors that know little (held-out, other run)",
-        columns=("predictor", "MAPE", "over noise"),
-        right=("MAPE", "over noise"),
-        rows=tuple((name, _share(error), f"{error / floor:.1f}" if floor else "-") for name, error in rows),
-        caption=("Table and noise floor after one common factor between the runs is taken out.",),
+        columns=("predictor", *columns),
+        right=columns,
+        rows=tuple(
+            (
+                name,
+                "-" if raw is None else _share(raw),
+                _share(scaled),
+                f"{scaled / floor:.1f}" if floor else "-",
+            )
+            for name, raw, scaled in rows
+        ),
+        caption=(
+            "after scale: one common factor between predicted and measured is taken out, of every row.",
+        ),
     )
 
 

@@ -21,7 +21,7 @@ from posesearch.progress import Progress, format_duration
 from posesearch.run import Run
 from posesearch.spaces import SearchSpace
 
-EVALUATIONS = 48
+EVALUATIONS = 40
 RETRAIN_EPOCHS = 6
 STEPS = ("supernet-train", "search", "extract", "train T and S", "report")
 # Of the way from the smallest to the largest network: tight enough to rule some out, wide enough for a front.

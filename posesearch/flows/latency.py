@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from posesearch.config import to_plain
 from posesearch.device import resolve_device
 from posesearch.errors import DataError, UsageError
 from posesearch.flows.runs import open_run
@@ -71,8 +72,10 @@ class TableResult:
             **errors,
             **{name: headline[name] for name in ("hits_5", "hits_10", "spearman", "kendall")},
             "noise": table.noise.mape,
-            "mape_over_noise": over(scores.other_run.mape_after_scale, table.noise.mape),
-            "baselines": {name: getattr(scores.baselines, name) for name in ("constant", "depth", "macs")},
+            "mape_over_noise": over(scores.other_run.mape, table.noise.mape),
+            "mape_after_scale_over_noise": over(scores.other_run.mape_after_scale, table.noise.mape),
+            "baselines": to_plain(scores.baselines),
+            "baselines_after_scale": to_plain(scores.baselines_after_scale),
             "scores": {
                 name: getattr(scores, name).to_plain() if getattr(scores, name) else None
                 for name in ("other_run", "same_run", "selected")
@@ -134,7 +137,8 @@ def build(
         nets: Networks to fit on, 10 or more.
         held_out: Networks to test on, 5 or more.
         out: Name of the table; None means that of `table_name`.
-        fresh: Measure everything again.
+        fresh: Measure everything again, in a journal of its own that replaces the earlier one once the table is written:
+            when stopped, the same call goes on with it.
         seed: Key of the choice of networks.
         device: "auto", "cpu", "cuda" or "cuda:N".
         effort: How long a network is measured.
@@ -175,11 +179,11 @@ def build(
         return TableResult(path=path, plan=shown)
     bench = bench or DeviceBench(chosen, conditions, effort)
     settings = settings_id(chosen, bench.fingerprint, effort)
-    figures_path = path.with_suffix(".jsonl")
+    usual_path = path.with_suffix(".jsonl")
+    # No table's name can have a "~".
+    figures_path = path.with_name(f"{name}~fresh.jsonl") if fresh else usual_path
     with held(path):
-        if fresh:
-            figures_path.unlink(missing_ok=True)
-        journal = Journal(figures_path, settings)
+        journal = open_fresh(figures_path, settings, progress) if fresh else Journal(figures_path, settings)
         if journal.foreign:
             progress.message(
                 f"latency: {journal.foreign} figures in {figures_path} are of another device, space or setting; not "
@@ -191,6 +195,8 @@ def build(
         if not fresh:
             table = with_earlier_selected(table, path, settings)
         write_table(path, table)
+        if fresh:
+            figures_path.replace(usual_path)
     return TableResult(path=path, plan=shown, table=table)
 
 
@@ -206,6 +212,21 @@ def show(file: str | None = None) -> TableResult:
     """
     path = find_table(file)
     return TableResult(path=path, plan={}, table=read_table(path))
+
+
+def open_fresh(path: Path, settings: str, progress: Progress) -> Journal:
+    """Returns the journal of a build that measures everything again: that of a stopped one, or an empty one."""
+    try:
+        journal = Journal(path, settings)
+    except DataError:  # of a stopped build, and nothing rests on it yet
+        path.unlink()
+        return Journal(path, settings)
+    if journal.count:
+        progress.message(
+            f"latency: going on with a fresh build that was stopped after {journal.count} figures. To begin again, delete "
+            f"{path}."
+        )
+    return journal
 
 
 def space_of(space: str | None, run: str | None) -> SearchSpace:
@@ -250,7 +271,7 @@ def verdict_text(table: LatencyTable) -> str:
     if table.verdict == "quiet":
         return f"quiet: {noise}, so predictions can be trusted to about that, and the budget is checked by the bound."
     claim = finest_claim(table.noise.mape, (*CLAIMS, 0.2, 0.5))
-    finest = f"claims finer than {claim:.0%} are refused" if claim else "no claim is possible"
+    finest = f"do not claim differences finer than {claim:.0%}" if claim else "no claim is possible"
     return (
         f"noisy: {noise}; {finest}. Close other programs ('posesearch latency check' says when it is quiet) and run "
         "again with --fresh."

@@ -23,6 +23,7 @@ from posesearch.latency.runtimes import check_conditions, counterpart
 from posesearch.latency.types import Conditions, LatencyBudget, Measured, Percentile
 from posesearch.models.cost import cost
 from posesearch.progress import Progress
+from posesearch.search.check import Check
 from posesearch.search.judge import check_sources
 from posesearch.search.outcome import SearchOutcome
 from posesearch.search.samplers import resolve_sampler
@@ -196,6 +197,10 @@ def search(
         def confirm_other(archs: Sequence[Architecture]) -> Mapping[str, Measured]:
             return measure_fresh(archs, other, effort=effort, seed=seed) if other else {}
 
+        def teach(checks: tuple[Check, ...]) -> None:
+            if chosen is not None and absent is None:
+                chosen.learn(checks, progress)
+
         with stop_on_interrupt() as stop:
             outcome = run_search(
                 space,
@@ -216,9 +221,8 @@ def search(
                 confirm=confirm,
                 confirm_effort=effort,
                 confirm_also=confirm_other if other else None,
+                teach=teach,
             )
-        if chosen is not None and absent is None:
-            chosen.learn(outcome.checks, progress)
     return SearchResult(
         run=opened.name,
         folder=folder,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from posesearch.errors import EnvironmentFault, UsageError
+from posesearch.errors import DataError, EnvironmentFault, UsageError
 from posesearch.flows.tablefiles import TABLES, find_table, held, table_name
 from posesearch.latency.device import Fingerprint, device_name
 from posesearch.latency.predictor import LatencyPredictor, load_predictor, read_predictor
@@ -45,13 +45,30 @@ class TableChoice:
         return self.predictor.fingerprint.conditions
 
     def learn(self, checks: tuple[Check, ...], progress: Progress) -> None:
-        """Adds what a search measured to the table's file: its errors where searches look are the ones that matter."""
-        wiser = learnt(self.predictor, checks)
-        if not isinstance(wiser, LatencyPredictor) or wiser.table_id == self.predictor.table_id:
+        """Adds what a search measured to the table's file: its errors where searches look are the ones that matter.
+
+        They join the table as it is in the file now, since other searches may have added to it meanwhile. What was
+        measured is in the study as well, so nothing that hinders this ends a search.
+        """
+        if learnt(self.predictor, checks).table_id == self.predictor.table_id:
             return
-        with held(self.path):
-            write_table(self.path, wiser.table)
-        added = len(wiser.table.nets) - len(self.predictor.table.nets)
+        try:
+            with held(self.path):
+                now = read_table(self.path)
+                if build_id(now) != self.build_id:
+                    progress.message(
+                        f"search: latency table {self.path} was built again meanwhile: what this search measured does "
+                        "not join it."
+                    )
+                    return
+                wiser = learnt(LatencyPredictor(now), checks)
+                if not isinstance(wiser, LatencyPredictor) or wiser.table_id == now.id:
+                    return
+                write_table(self.path, wiser.table)
+        except (EnvironmentFault, DataError, UsageError) as error:
+            progress.message(f"search: what was measured does not join latency table {self.path}: {error}")
+            return
+        added = len(wiser.table.nets) - len(now.nets)
         progress.message(f"search: {added} measured networks joined latency table {self.path}.")
 
 

@@ -20,7 +20,8 @@ class Bound:
     Attributes:
         low: At most 0: the measured latency is rarely below prediction * (1 + low).
         high: At least 0: it is rarely above prediction * (1 + high).
-        coverage: With what probability each end holds; below 0.95 where there were too few networks for more.
+        coverage: With what probability each end holds for networks like the held-out ones; below 0.95 where there were
+            too few of them for more.
         nets: Networks it rests on.
     """
 
@@ -30,11 +31,15 @@ class Bound:
     nets: int
 
     def widened(self, other: Bound) -> Bound:
-        """Returns the bound that holds wherever both do: each end the further one, the coverage the lower one."""
+        """Returns the bound that holds wherever both do: each end the further one.
+
+        It is as wide as this one at least, so it covers what this one covers: the coverage stays, however few networks
+        the other rests on.
+        """
         return Bound(
             low=min(self.low, other.low),
             high=max(self.high, other.high),
-            coverage=min(self.coverage, other.coverage),
+            coverage=self.coverage,
             nets=self.nets + other.nets,
         )
 

@@ -12,13 +12,10 @@ from posesearch.latency.bound import Bound
 from posesearch.latency.choose import NetPlan
 from posesearch.latency.device import Fingerprint
 from posesearch.latency.estimate import Estimator, fit_estimator
-from posesearch.latency.features import total_depth
-from posesearch.latency.learn import bound_of
+from posesearch.latency.learn import bound_of, table_scores
 from posesearch.latency.noise import run_noise
-from posesearch.latency.scores import baseline_errors, score
 from posesearch.latency.survey import Figures
-from posesearch.latency.table import Entry, LatencyTable, StoredNet, TableScores
-from posesearch.models.cost import macs_of
+from posesearch.latency.table import Entry, LatencyTable, StoredNet
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.space import SearchSpace
 
@@ -50,8 +47,7 @@ def make_table(
         {arch: first_ms[arch.code] for arch in plan.fit}, figures.costs_ms, space, seed
     )
     estimator = Estimator(figures.costs_ms, calibration, space)
-    predicted_ms_N = np.array([estimator.latency_ms(arch) for arch in plan.held_out])
-    tested_ms_N = _of(second_ms, plan.held_out)
+    nets = _stored(plan, figures)
     everything = plan.measured
     table = LatencyTable(
         space=space,
@@ -63,16 +59,9 @@ def make_table(
         bound=Bound(low=0.0, high=0.0, coverage=0.0, nets=0),
         sentinel=plan.sentinel.code,
         sentinel_ms=figures.sentinel_ms,
-        nets=_stored(plan, figures),
+        nets=nets,
         noise=run_noise(_of(first_ms, everything), _of(second_ms, everything)),
-        scores=TableScores(
-            other_run=score(predicted_ms_N, tested_ms_N),
-            same_run=score(predicted_ms_N, _of(first_ms, plan.held_out)),
-            selected=None,
-            baselines=baseline_errors(
-                (*_trivial(plan.fit), _of(first_ms, plan.fit)), (*_trivial(plan.held_out), tested_ms_N)
-            ),
-        ),
+        scores=table_scores(estimator, nets, space),
     )
     return dataclasses.replace(table, bound=bound_of(table))
 
@@ -90,8 +79,3 @@ def _stored(plan: NetPlan, figures: Figures) -> tuple[StoredNet, ...]:
 
 def _of(latencies_ms: dict[str, float], archs: Sequence[Architecture]) -> np.ndarray:
     return np.array([latencies_ms[arch.code] for arch in archs])
-
-
-def _trivial(archs: Sequence[Architecture]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns depths and MACs, what the trivial predictors see."""
-    return np.array([total_depth(arch) for arch in archs]), np.array([macs_of(arch) for arch in archs])

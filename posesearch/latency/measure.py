@@ -34,8 +34,8 @@ SENTINEL_EVERY = 10
 
 DEVICE_CLOCK_CALLS = 20
 
-REDONE_ALLOWED = 0.1
-"""Above this share of rounds done again the run has failed: its figures call themselves noisy."""
+DISTURBED_ALLOWED = 0.1
+"""Above this share of disturbed rounds the run has failed: its figures call themselves noisy."""
 
 NEW_STATE_ROUNDS = 5
 """Disturbed rounds in a row that are no disturbance any more but a new state of the machine: measuring starts again."""
@@ -56,7 +56,7 @@ class Effort:
         max_rounds: Rounds at most.
         half_width: Stop when every network's interval is this narrow, relative to its median.
         sentinel_band: A round whose sentinel lies further from the run's median is done again.
-        max_s: After this many seconds a network every round counts, and none is begun once there are `min_rounds`.
+        max_s: After this many seconds a network every round is kept, and none is begun once there are `min_rounds`.
     """
 
     warm_up_s: float
@@ -139,14 +139,14 @@ def measure_many(
             calls[SENTINEL] = prepare(sentinel, input_size, conditions)
         sentinel_key = SENTINEL if sentinel is not None else next(iter(calls))
         before, throttled_before = gpu_notes(conditions)
-        timings, redone = time_calls(calls, sentinel_key, effort, seed=seed)
+        timings, off = time_calls(calls, sentinel_key, effort, seed=seed)
         after, throttled_after = gpu_notes(conditions)
         on_device_ms = {key: device_clock_ms(calls[key]) for key in models}
     name = device_name(torch.device(conditions.device))
     disturbed = bool(busy) or throttled_before or throttled_after
     return {
         key: dataclasses.replace(
-            to_measured(timings[key], conditions, name, noisy=disturbed or failed(redone, timings[key])),
+            to_measured(timings[key], conditions, name, noisy=disturbed or failed(off, timings[key])),
             device_ms=on_device_ms[key],
             first_call_ms=calls[key].first_call_ms,
             notes=(*busy, *before, *after),
@@ -164,9 +164,9 @@ def device_clock_ms(call: Call) -> float | None:
         return float(np.median([call.device_ms() for _ in range(DEVICE_CLOCK_CALLS)]))
 
 
-def failed(redone: int, timing: Timing) -> bool:
-    """Says whether too many rounds had to be done again for the figures to stand."""
-    return redone > REDONE_ALLOWED * timing.rounds
+def failed(disturbed: int, timing: Timing) -> bool:
+    """Says whether too many rounds were disturbed, done again or kept, for the figures to stand."""
+    return disturbed > DISTURBED_ALLOWED * timing.rounds
 
 
 def to_measured(
@@ -208,7 +208,7 @@ def time_calls(
 ) -> tuple[dict[str, Timing], int]:
     """Runs the protocol on prepared calls.
 
-    A round in which a visit of the sentinel is off is done again. After `NEW_STATE_ROUNDS` of them in a row the machine has
+    A round in which a visit of the sentinel is off is done again, or kept and counted where time is up. After `NEW_STATE_ROUNDS` of them in a row the machine has
     changed for good: what was recorded before is dropped, so that the figures are those of the present state.
 
     Args:
@@ -219,7 +219,7 @@ def time_calls(
         seed: Key of the visiting order.
 
     Returns:
-        Figures by key, each of `effort.min_rounds` rounds at least, and how many rounds had to be done again.
+        Figures by key, each of `effort.min_rounds` rounds at least, and how many rounds were disturbed.
     """
     keys = list(calls)
     with torch.inference_mode():
@@ -227,21 +227,22 @@ def time_calls(
             if key not in warm:
                 warm_up(call, effort)
         rounds: dict[str, list[np.ndarray]] = {key: [] for key in keys}
-        redone = in_a_row = 0
+        disturbed = in_a_row = 0
         end_s = time.perf_counter() + effort.max_s * len(keys)
         for number in itertools.count():
             visits: dict[str, list[np.ndarray]] = {key: [] for key in keys}
             for key in round_order(keys, sentinel, number, seed):
                 visits[key].append(_visit(calls[key], effort))
-            # From here on every round counts, so that it ends, and with enough rounds.
+            # From here on every round is kept, so that it ends, and with enough rounds.
             late = number + 1 >= 2 * effort.max_rounds or time.perf_counter() >= end_s
-            if not late and _disturbed(visits[sentinel], rounds[sentinel], effort):
-                redone, in_a_row = redone + 1, in_a_row + 1
-                if in_a_row < NEW_STATE_ROUNDS:
-                    continue
-                redone += len(rounds[sentinel]) - 1  # this one counts after all
-                rounds = {key: [] for key in keys}
-            in_a_row = 0
+            off = _disturbed(visits[sentinel], rounds[sentinel], effort)
+            disturbed += off
+            in_a_row = in_a_row + 1 if off and not late else 0
+            if 0 < in_a_row < NEW_STATE_ROUNDS:
+                continue
+            if in_a_row:
+                disturbed += len(rounds[sentinel]) - 1  # this one counts after all
+                rounds, in_a_row = {key: [] for key in keys}, 0
             for key, visits_ms_VC in visits.items():
                 rounds[key].append(np.concatenate(visits_ms_VC))
             done = len(rounds[sentinel])
@@ -250,7 +251,7 @@ def time_calls(
             # The interval costs milliseconds a network to compute: look at it every fifth round only.
             if done >= effort.min_rounds and done % 5 == 0 and _precise(rounds, effort):
                 break
-    return {key: summarise(np.stack(rounds[key]), seed=seed) for key in keys}, redone
+    return {key: summarise(np.stack(rounds[key]), seed=seed) for key in keys}, disturbed
 
 
 def round_order(keys: Sequence[str], sentinel: str, number: int, seed: int) -> list[str]:

@@ -108,7 +108,7 @@ class LatencyMeter:
     def _measure(self, arch: Architecture) -> Measured:
         calls = {"candidate": self._prepared(arch), SENTINEL: self._sentinel_call}
         with pinned_threads(self.conditions.threads):
-            timings, redone = time_calls(calls, SENTINEL, self._effort, warm=frozenset({SENTINEL}))
+            timings, disturbed = time_calls(calls, SENTINEL, self._effort, warm=frozenset({SENTINEL}))
         timing = timings["candidate"]
         self._yardstick_ms = min(self._yardstick_ms, timings[SENTINEL].p50_ms)
         drift = timings[SENTINEL].p50_ms / self._yardstick_ms
@@ -117,7 +117,7 @@ class LatencyMeter:
             timing,
             self.conditions,
             device_name(torch.device(self.conditions.device)),
-            noisy=not steady or failed(redone, timing),
+            noisy=not steady or failed(disturbed, timing),
             drift=1.0 if steady else drift,
             yardstick_ms=self._yardstick_ms,
         )

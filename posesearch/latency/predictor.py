@@ -9,10 +9,12 @@ from pathlib import Path
 import torch
 
 from posesearch.errors import EnvironmentFault, UsageError, listed
+from posesearch.latency.bound import conformal_bound
 from posesearch.latency.device import Fingerprint, differing, fingerprint
 from posesearch.latency.learn import estimator_of, with_selected
 from posesearch.latency.live import TimeNets, refuse_unless_live, time_here
 from posesearch.latency.live import live_check as check_live
+from posesearch.latency.noise import QUIET
 from posesearch.latency.table import REBUILD, LatencyTable, StoredNet, read_table
 from posesearch.latency.types import Conditions, Measured, Predicted
 from posesearch.spaces.arch import Architecture
@@ -24,16 +26,22 @@ class LatencyPredictor:
 
     Args:
         table: Prices, calibration and bound.
+        doubtful: By architecture code, measured / predicted - 1 of networks whose figure is noisy: they widen the bound
+            of this predictor, and are neither fitted nor kept in the table.
 
     Attributes:
         table: The same; `table.write_table` keeps it.
         table_id: Its identity, the `source` of every prediction.
     """
 
-    def __init__(self, table: LatencyTable) -> None:
+    def __init__(self, table: LatencyTable, *, doubtful: Mapping[str, float] | None = None) -> None:
         self.table = table
         self.table_id = table.id
         self._estimator = estimator_of(table)
+        self._doubtful = dict(doubtful or {})
+        self._bound = table.bound
+        if self._doubtful:
+            self._bound = table.bound.widened(conformal_bound(list(self._doubtful.values())))
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -47,7 +55,7 @@ class LatencyPredictor:
             UsageError: The architecture has a block that is not in the table.
         """
         latency_ms = self._estimator.latency_ms(arch)
-        bound = self.table.bound
+        bound = self._bound
         return Predicted(
             latency_ms=latency_ms,
             low_ms=max(0.0, latency_ms * (1.0 + bound.low)),
@@ -62,25 +70,40 @@ class LatencyPredictor:
         selected by its prediction says what the next selection has to expect, and the bound covers it.
 
         Args:
-            measured: Latencies by architecture; those that are in the table already are not taken again.
+            measured: Latencies by architecture; those that are in the table already are not taken again. Noisy ones,
+                and those divided by more drift than a quiet machine has, only widen the bound of what is returned.
 
         Raises:
-            UsageError: A latency was measured under other conditions, or an architecture is of another space.
+            UsageError: A latency was measured on another device or under other conditions, or an architecture is of another space.
         """
         known = {net.code for net in self.table.nets}
-        new = []
+        new, doubtful = [], {}
         for arch, latency in measured.items():
             self._check_comparable(arch, latency)
             if arch.code not in known:
                 predicted_ms = self._estimator.latency_ms(arch)
+                if latency.noise == "noisy" or latency.drift > 1.0 + QUIET:
+                    if arch.code not in self._doubtful:
+                        doubtful[arch.code] = latency.p50_ms / predicted_ms - 1.0
+                    continue
                 new.append(
                     StoredNet(
                         code=arch.code, role="selected", runs_ms=(latency.p50_ms,), predicted_ms=predicted_ms
                     )
                 )
-        return LatencyPredictor(with_selected(self.table, tuple(new))) if new else self
+        if not (new or doubtful):
+            return self
+        table = with_selected(self.table, tuple(new)) if new else self.table
+        trusted = {net.code for net in new}
+        kept = {code: error for code, error in self._doubtful.items() if code not in trusted}
+        return LatencyPredictor(table, doubtful={**kept, **doubtful})
 
     def _check_comparable(self, arch: Architecture, latency: Measured) -> None:
+        if latency.device != self.fingerprint.device:
+            raise UsageError(
+                f"the latency table is of device '{self.fingerprint.device}', {arch} was measured on "
+                f"'{latency.device}'. Measure on the device of the table."
+            )
         for name in ("runtime", "precision", "threads", "batch", "memory_format"):
             ours, theirs = getattr(self.fingerprint.conditions, name), getattr(latency, name)
             if ours != theirs:

@@ -17,7 +17,7 @@ from posesearch.latency.calibrate import fit_line
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baselines:
-    """Mean absolute relative error of trivial predictors, fitted on the same networks.
+    """Mean absolute relative error of trivial predictors, fitted on the same networks as the table.
 
     Attributes:
         constant: The same latency for every network.
@@ -100,23 +100,31 @@ def rank_correlations(first_N: np.ndarray, second_N: np.ndarray) -> tuple[float,
 
 def baseline_errors(
     fitted: tuple[np.ndarray, np.ndarray, np.ndarray], tested: tuple[np.ndarray, np.ndarray, np.ndarray]
-) -> Baselines:
+) -> tuple[Baselines, Baselines]:
     """Fits the trivial predictors by relative least squares, as the predictor itself, and scores them.
 
     Args:
         fitted: Depths, MACs and latencies of the networks to fit on.
         tested: The same of the networks to test on.
+
+    Returns:
+        Their errors as they are, and after one common factor is taken out, as `Scores.mape_after_scale` has it.
     """
     depths_N, macs_N, fitted_ms_N = (np.asarray(values, dtype=float) for values in fitted)
     tested_depths_M, tested_macs_M, tested_ms_M = (np.asarray(values, dtype=float) for values in tested)
     nothing_N, nothing_M = np.zeros(len(fitted_ms_N)), np.zeros(len(tested_ms_M))
 
-    def error(x_N: np.ndarray, x_M: np.ndarray) -> float:
+    def scored(x_N: np.ndarray, x_M: np.ndarray) -> Scores:
         constant, slope = fit_line(x_N, fitted_ms_N)
-        return float(np.abs((constant + slope * x_M) / tested_ms_M - 1.0).mean())
+        return score(constant + slope * x_M, tested_ms_M)
 
-    return Baselines(
-        constant=error(nothing_N, nothing_M),
-        depth=error(depths_N, tested_depths_M),
-        macs=error(macs_N, tested_macs_M),
+    constant = scored(nothing_N, nothing_M)
+    depth, macs = scored(depths_N, tested_depths_M), scored(macs_N, tested_macs_M)
+    return (
+        Baselines(constant=constant.mape, depth=depth.mape, macs=macs.mape),
+        Baselines(
+            constant=constant.mape_after_scale,
+            depth=depth.mape_after_scale,
+            macs=macs.mape_after_scale,
+        ),
     )

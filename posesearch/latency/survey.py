@@ -129,6 +129,11 @@ class Journal:
         self._rows = [row for row in rows if row.settings == settings]
         self.foreign = len(rows) - len(self._rows)
 
+    @property
+    def count(self) -> int:
+        """Number of figures of these settings."""
+        return len(self._rows)
+
     def add(self, **figures: Any) -> None:
         """Keeps one figure.
 

@@ -65,12 +65,14 @@ class TableScores:
         same_run: Held-out networks in the run it was fitted on: the flattering figure most papers print.
         selected: Networks a search selected, before they joined the fit; None before any search.
         baselines: Trivial predictors on the networks and run of `other_run`.
+        baselines_after_scale: The same after one common factor is taken out, beside `mape_after_scale`.
     """
 
     other_run: Scores
     same_run: Scores
     selected: Scores | None
     baselines: Baselines
+    baselines_after_scale: Baselines
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

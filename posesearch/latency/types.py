@@ -190,8 +190,8 @@ class LatencyBudget:
     """An upper limit on measured latency; meaningless without the runtime and precision it holds for.
 
     While searching, the percentile itself decides (`allows`). A claim that is printed at the end rests on
-    `verdict`: "within" needs the upper end of the interval below the limit, "within noise" says that the percentile
-    is below it and the interval is not.
+    `verdict`: "within" needs a quiet measurement with the upper end of its interval below the limit, "within noise"
+    says that the percentile is below it, but the interval is not or the measurement was noisy.
 
     Attributes:
         latency_ms: The limit, milliseconds, more than 0.
@@ -250,7 +250,7 @@ class LatencyBudget:
         if not self.allows(measured):
             return "over"
         upper_ms = measured.at(self.percentile) * measured.ci_high_ms / measured.p50_ms
-        return "within" if upper_ms <= self.latency_ms else "within noise"
+        return "within" if measured.noise == "quiet" and upper_ms <= self.latency_ms else "within noise"
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the value as JSON-ready dict."""

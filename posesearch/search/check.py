@@ -8,6 +8,7 @@ predicted by a predictor that does not know it yet, measured, and only then lear
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,9 +29,6 @@ from posesearch.spaces.arch import Architecture
 
 TOP = 30
 """Members measured a round, the most accurate first: they lie nearest to the budget."""
-
-ROUNDS = 10
-"""Rounds at most. What then is still unmeasured goes to the fresh processes with its prediction."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +108,8 @@ def check_front(
 
     Returns:
         The candidates that may be claimed, each with the best latency known: those within the budget when measured,
-        and those whose refitted upper bound is.
+        and those whose refitted lower bound is. The doubtful of these are dominated by a measured one; should that be
+        rejected by a fresh process, they are measured there.
     """
     measured = dict(known)
     # Refitted step by step: each network is scored by the predictor that chose it, before it joins the fit.
@@ -120,7 +119,7 @@ def check_front(
         return [_with_latency(c, measured.get(c.arch) or fitted.predict(c.arch), budget) for c in candidates]
 
     now = updated()
-    for number in range(first_round, first_round + ROUNDS):
+    for number in itertools.count(first_round):  # each round measures at least one more, so that it ends
         front = pareto_front([c for c in now if may_fit(c.latency, budget)], lambda c: point(c, budget))
         wanted = sorted((c for c in front if isinstance(c.latency, Predicted)), key=lambda c: -(c.ap or 0.0))
         if not wanted:
@@ -138,7 +137,7 @@ def check_front(
             )
         fitted = fitted.refit(measured)
         now = updated()
-    return tuple(c for c in now if c.feasible)
+    return tuple(c for c in now if may_fit(c.latency, budget))
 
 
 def learnt(predictor: Predictor, checks: Sequence[Check]) -> Predictor:

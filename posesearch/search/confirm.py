@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -15,9 +16,6 @@ from posesearch.spaces.arch import Architecture
 Confirm = Callable[[Sequence[Architecture]], Mapping[str, Measured]]
 """Measures architectures for a claim (in fresh processes) and gives the latencies by `Architecture.id`."""
 
-ROUNDS = 3
-"""After each round the front may hold members not confirmed yet; in the last one, these are left out."""
-
 
 def confirm_front(
     candidates: Sequence[Candidate],
@@ -28,12 +26,13 @@ def confirm_front(
     """Ranks candidates by confirmed latency.
 
     The front of the search's own figures is confirmed; members over budget leave it, and the front of what remains is
-    formed again. A candidate not confirmed yet takes part with its own figure, put on the best yardstick of all, times
+    formed again, until all of it is confirmed: nothing is left out for lack of a measurement. Each round confirms at
+    least one more, so that it ends. A candidate not confirmed yet takes part with its own figure, put on the best yardstick of all, times
     the usual ratio between confirmed and own, since processes differ by a common factor. A candidate known by a
     prediction takes part likewise: it enters the front by being confirmed or not at all.
 
     Args:
-        candidates: Evaluated candidates within the budget, each architecture once.
+        candidates: Evaluated candidates that may lie within the budget, each architecture once.
         budget: The budget.
         confirm: Measures again; None takes the search's measurements as they are.
         extra: Candidates to measure in the same processes for comparison; they do not enter the front.
@@ -46,14 +45,7 @@ def confirm_front(
         return _front([c for c in candidates if c.arch.id in own], own, budget), (), own
     confirmed: dict[str, Measured] = {}
     own_ms = _own_figures(candidates, budget)
-    for _ in range(ROUNDS):
-        front = pareto_front(
-            [c for c in candidates if _within(c, confirmed, budget)],
-            _point(own_ms, confirmed, _usual_ratio(own_ms, confirmed, budget), budget),
-        )
-        wanted = [c.arch for c in (*front, *extra) if c.arch.id not in confirmed]
-        if not wanted:
-            break
+    while wanted := _unconfirmed(candidates, own_ms, confirmed, budget, extra):
         confirmed.update(confirm(wanted))
     known = [c for c in candidates if c.arch.id in confirmed]
     rejected = tuple(
@@ -64,11 +56,26 @@ def confirm_front(
     return _front(known, confirmed, budget), rejected, confirmed
 
 
+def _unconfirmed(
+    candidates: Sequence[Candidate],
+    own_ms: Mapping[str, float],
+    confirmed: Mapping[str, Measured],
+    budget: LatencyBudget,
+    extra: Sequence[Candidate],
+) -> list[Architecture]:
+    front = pareto_front(
+        [c for c in candidates if _within(c, confirmed, budget)],
+        _point(own_ms, confirmed, _usual_ratio(own_ms, confirmed, budget), budget),
+    )
+    return list(dict.fromkeys(c.arch for c in (*front, *extra) if c.arch.id not in confirmed))
+
+
 def _front(
     candidates: Sequence[Candidate], confirmed: Mapping[str, Measured], budget: LatencyBudget
 ) -> tuple[FrontMember, ...]:
     inside = [
-        FrontMember(candidate=c, confirmed=confirmed[c.arch.id])
+        # A candidate that was doubtful by its prediction no longer is.
+        FrontMember(candidate=dataclasses.replace(c, feasible=True), confirmed=confirmed[c.arch.id])
         for c in candidates
         if budget.allows(confirmed[c.arch.id])
     ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from posesearch.latency.types import Latency, LatencyBudget, Measured
-from posesearch.search.candidate import CostLike
+from posesearch.latency.types import Latency, LatencyBudget, Measured, Predicted
+from posesearch.search.candidate import Candidate, CostLike, FrontMember
+from posesearch.search.check import Check
 from posesearch.search.limit import figure_ms, fits
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.ops import neighbours
@@ -58,6 +59,31 @@ def seek_fastest(
         if fastest() == centre:
             break
     return fastest(), known[fastest()]
+
+
+def lost_text(
+    candidates: Sequence[Candidate], checks: Sequence[Check], rejected: Sequence[FrontMember], *, fresh: bool
+) -> str:
+    """Returns what became of the candidates of a search whose front is empty: predicted and measured are kept apart.
+
+    Args:
+        candidates: Everything that was asked.
+        checks: The predictions that were measured.
+        rejected: What `confirm_front` found over budget.
+        fresh: Whether that was measured in fresh processes.
+    """
+    within = [c for c in candidates if c.feasible and not c.repeated]
+    predicted = {c.arch for c in within if isinstance(c.latency, Predicted)}
+    told = f"{len(within) - len(predicted)} architectures were measured within the budget during the search"
+    if predicted:
+        checked = {check.arch for check in checks} | {member.candidate.arch for member in rejected}
+        measured = len(predicted & checked)
+        told += f", {len(predicted)} were predicted within it, of which {measured} were measured"
+        if measured < len(predicted):
+            told += f" and {len(predicted) - measured} lie above it by the predictions refitted on these"
+    if fresh:
+        told += f"; {len(rejected)} were measured again in fresh processes"
+    return told + ". None meets it: "
 
 
 def no_feasible_text(

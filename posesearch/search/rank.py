@@ -92,17 +92,27 @@ def rank(
 
 
 def with_also(
-    front: Sequence[FrontMember], confirm_also: Confirm, progress: Progress
-) -> tuple[FrontMember, ...]:
-    """Adds the latencies of another runtime, which no result may be lost over."""
-    if not front:
-        return ()
+    front: tuple[FrontMember, ...],
+    references: tuple[Reference, ...],
+    confirm_also: Confirm,
+    progress: Progress,
+) -> tuple[tuple[FrontMember, ...], tuple[Reference, ...]]:
+    """Adds the latencies of another runtime to front and references, which no result may be lost over."""
+    members = (*front, *(reference.member for reference in references))
+    if not front or all(member.confirmed_also for member in members):
+        return front, references
     try:
-        also = confirm_also([member.candidate.arch for member in front])
+        also = confirm_also(list(dict.fromkeys(member.candidate.arch for member in members)))
     except (EnvironmentFault, UsageError, DataError) as error:
         progress.message(f"search: no latencies in the other runtime: {error}")
-        return tuple(front)
-    return tuple(dataclasses.replace(m, confirmed_also=(also[m.candidate.arch.id],)) for m in front)
+        return front, references
+
+    def added(member: FrontMember) -> FrontMember:
+        return dataclasses.replace(member, confirmed_also=(also[member.candidate.arch.id],))
+
+    return tuple(map(added, front)), tuple(
+        dataclasses.replace(reference, member=added(reference.member)) for reference in references
+    )
 
 
 def _checked(

@@ -14,9 +14,9 @@ from posesearch.latency.meter import Meter
 from posesearch.latency.types import Latency, LatencyBudget, Measured
 from posesearch.progress import Progress
 from posesearch.search.candidate import CostLike
-from posesearch.search.check import learnt
+from posesearch.search.check import Check, learnt
 from posesearch.search.confirm import Confirm
-from posesearch.search.feasible import no_feasible_text, seek_fastest
+from posesearch.search.feasible import lost_text, no_feasible_text, seek_fastest
 from posesearch.search.judge import LatencyJudge, Predictor, check_sources
 from posesearch.search.limit import figure_ms, fits
 from posesearch.search.loop import SearchLoop
@@ -52,6 +52,7 @@ def run_search(
     confirm: Confirm | None = None,
     confirm_effort: str = "",
     confirm_also: Confirm | None = None,
+    teach: Callable[[tuple[Check, ...]], None] | None = None,
 ) -> SearchOutcome:
     """Searches for the Pareto front of AP and latency under a budget.
 
@@ -82,7 +83,10 @@ def run_search(
         confirm: Measures the front again for the claim, e.g. in fresh processes; None takes the meter's figures. It is
             asked as well before a budget is called impossible.
         confirm_effort: Names how long `confirm` measures.
-        confirm_also: Measures the front in another runtime, shown beside it (`confirmed_also`); no rank rests on it.
+        confirm_also: Measures front and references in another runtime, shown beside (`confirmed_also`); no rank rests
+            on it.
+        teach: Told every check of the study when the search ends, however it ends: what was measured is worth keeping
+            when nothing was feasible or the user stopped it.
 
     Returns:
         What `result.json` holds.
@@ -110,7 +114,13 @@ def run_search(
     genes = Genes(space, chosen)
     name = study_name(space, weights_id, budget, fingerprint, genes.encoding, table)
     stored = stored_outcome(folder, name, chosen, progress, table)
-    with quiet_optuna(), contextlib.closing(SearchStudy(folder, space, name, genes, budget)) as study:
+    with (
+        quiet_optuna(),
+        contextlib.closing(SearchStudy(folder, space, name, genes, budget)) as study,
+        contextlib.ExitStack() as ending,
+    ):
+        if teach:
+            ending.callback(lambda: teach(tuple(study.checks)))
         if study.recovered:
             progress.message(
                 f"search: asking again what a stopped search left unfinished ({study.recovered})."
@@ -149,8 +159,9 @@ def run_search(
         asks = len(study.candidates)
         effort = confirm_effort if confirm else None
         if stored and is_answer(stored, asks=asks, references=references, confirm_effort=effort):
-            if confirm_also and not all(member.confirmed_also for member in stored.front):
-                stored = dataclasses.replace(stored, front=with_also(stored.front, confirm_also, progress))
+            if confirm_also:
+                front, named = with_also(stored.front, stored.references, confirm_also, progress)
+                stored = dataclasses.replace(stored, front=front, references=named)
                 stored.write(folder)
             return stored
         progress.message(f"search: {loop.evaluated} evaluations in {asks} asks; ranking the front.")
@@ -158,7 +169,9 @@ def run_search(
             study, judge, memo, budget=budget, predictor=predictor, cost=cost, references=references,
             confirm=confirm, progress=progress, stop=stop,
         )  # fmt: skip
-    front = with_also(ranked.front, confirm_also, progress) if confirm_also else ranked.front
+    front, named = ranked.front, ranked.references
+    if confirm_also:
+        front, named = with_also(front, named, confirm_also, progress)
     last_sampler, last_seed, earlier = history(stored, chosen, seed, asks)
     found = outcome(
         sampler=last_sampler,
@@ -170,16 +183,15 @@ def run_search(
         stopped=stopped or "",
         front=front,
         rejected=ranked.rejected,
-        references=ranked.references,
+        references=named,
         fastest_arch=ranked.fastest_arch,
         fastest_latency=ranked.fastest_latency,
         checks=tuple(study.checks),
     )
     found.write(folder)
     if not front:
-        lost = len(ranked.rejected) or loop.evaluated
         raise NoFeasibleArchitecture(
-            f"{lost} architectures were within the budget during the search, none when measured again: "
+            lost_text(study.candidates, found.checks, found.rejected, fresh=found.confirmed)
             + no_feasible_text(budget, found.fastest_arch, found.fastest_latency, space, predicted_for)
         )
     if predicted_for:

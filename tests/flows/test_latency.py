@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from functools import partial
 
@@ -63,7 +64,12 @@ def test_a_table_is_built_shown_and_built_again_at_once(workplace, hasty, capsys
     assert code == 0, err
     document = json.loads(out)
     assert [key for key in PROMISED if key not in document] == []
-    assert set(document["baselines"]) == {"constant", "depth", "macs"}
+    for name in ("baselines", "baselines_after_scale"):
+        assert set(document[name]) == {"constant", "depth", "macs"}
+    assert document["mape"] == document["scores"]["other_run"]["mape"]
+    floor = document["noise"]
+    assert document["mape_over_noise"] == pytest.approx(document["mape"] / floor)
+    assert document["mape_after_scale_over_noise"] == pytest.approx(document["mape_after_scale"] / floor)
     assert (document["nets"], document["held_out"], document["selected"]) == (10, 5, 0)
     assert document["table"] == "latency/tiny-eager-fp32.json"
     assert document["verdict"] in ("quiet", "noisy")
@@ -108,7 +114,13 @@ class FakeBench:
 
 
 def measured(p50_ms):
-    shared = {"runtime": "eager", "precision": "fp32", "device": "a device", "threads": 1, "batch": 1}
+    shared = {
+        "runtime": "eager",
+        "precision": "fp32",
+        "device": FakeBench.fingerprint.device,
+        "threads": 1,
+        "batch": 1,
+    }
     ends = {"p90_ms": p50_ms, "ci_low_ms": p50_ms, "ci_high_ms": p50_ms}
     return Measured(p50_ms=p50_ms, **ends, **shared, rounds=20, processes=1, noise="quiet")
 
@@ -130,6 +142,50 @@ def test_networks_that_a_search_added_survive_the_next_build(workplace, capsys):
     assert flow.build(**options, bench=FakeBench()).to_plain()["selected"] == 0
     write_table(built.path, learnt.table)
     assert flow.build(**options, bench=FakeBench(), fresh=True).to_plain()["selected"] == 0
+
+
+class CountingBench(FakeBench):
+    """Counts the networks it times, and dies when asked to."""
+
+    def __init__(self, dies_after=10**9):
+        self.timed, self.dies_after = 0, dies_after
+
+    def time_nets(self, archs, seed):
+        if self.timed >= self.dies_after:
+            raise KeyboardInterrupt
+        self.timed += len(archs) - 1
+        return super().time_nets(archs, seed)
+
+
+def test_a_fresh_build_that_was_killed_goes_on(workplace):
+    options = {"space": "tiny.json", "nets": 10, "held_out": 5, "device": "cpu", "progress": SilentProgress()}
+    first = CountingBench()
+    table = flow.build(**options, bench=first).table
+    killed, again = CountingBench(dies_after=12), CountingBench()
+    with pytest.raises(KeyboardInterrupt):
+        flow.build(**options, bench=killed, fresh=True)
+    # Until it is done the earlier figures stand.
+    unchanged = CountingBench()
+    assert flow.build(**options, bench=unchanged).table == table
+    assert unchanged.timed == 0
+    flow.build(**options, bench=again, fresh=True)
+    assert 0 < killed.timed < first.timed
+    assert killed.timed + again.timed == first.timed
+    # Done: the next one begins anew, whatever was left of an unreadable one.
+    (workplace.folder / "latency" / "tiny-eager-fp32~fresh.jsonl").write_text("nonsense\n")
+    anew = CountingBench()
+    flow.build(**options, bench=anew, fresh=True)
+    assert anew.timed == first.timed
+    assert not list((workplace.folder / "latency").glob("*~fresh*"))
+
+
+def test_the_verdict_promises_no_refusal(workplace):
+    table = flow.build(
+        space="tiny.json", nets=10, held_out=5, device="cpu", progress=SilentProgress(), bench=FakeBench()
+    ).table
+    noisy = dataclasses.replace(table, noise=dataclasses.replace(table.noise, mape=0.08))
+    assert "do not claim differences finer than 10%" in flow.verdict_text(noisy)
+    assert "refused" not in flow.verdict_text(noisy)
 
 
 @pytest.mark.parametrize(

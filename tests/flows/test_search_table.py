@@ -11,6 +11,7 @@ import pytest
 from table_workplace import Device, Messages, make_table
 from tiny_workplace import Workplace, train_tiny
 
+from posesearch.checkpoint import read_model_info
 from posesearch.errors import DataError, EnvironmentFault, UsageError
 from posesearch.flows.extract import extract
 from posesearch.flows.search import SearchResult, search
@@ -164,6 +165,8 @@ def test_a_device_that_is_not_here(device: Device) -> None:
     model = extract(device="cpu", progress=told).models[0]
     assert model["latency"]["kind"] == "predicted"
     assert model["latency"]["label"] == "predicted for NVIDIA H200, unverified"
+    info = read_model_info(Path("runs/tiny") / model["file"])
+    assert info.latency == (), "a prediction is not among the measured latencies"
     assert told.texts[-1].startswith("extract: the latency of T, S is predicted for NVIDIA H200, unverified:")
 
 

@@ -11,7 +11,7 @@ from posesearch.latency.blocks import blocks_of
 from posesearch.latency.build import make_table
 from posesearch.latency.chain import BlockTimes
 from posesearch.latency.choose import choose_nets
-from posesearch.latency.device import fingerprint
+from posesearch.latency.device import cpu_name, fingerprint
 from posesearch.latency.survey import Journal, settings_id, survey
 from posesearch.latency.types import Conditions, Measured
 from posesearch.progress import SilentProgress
@@ -26,7 +26,7 @@ def measured(p50_ms, **fields):
         "ci_high_ms": 1.01 * p50_ms,
         "runtime": "eager",
         "precision": "fp32",
-        "device": "a device",
+        "device": cpu_name(),
         "threads": 1,
         "batch": 1,
         "rounds": 20,

@@ -10,7 +10,7 @@ import torch
 
 from posesearch.config import parse_stored
 from posesearch.latency import device, nvidia
-from posesearch.latency.device import differing, fingerprint, soft_differing
+from posesearch.latency.device import differing, fingerprint
 from posesearch.latency.meter import LatencyMeter
 from posesearch.latency.types import Conditions
 
@@ -75,6 +75,8 @@ ON_GPU = dataclasses.replace(
         ({"input_shape": (1, 3, 8, 8)}, "input shape: 1x3x64x48 stored, 1x3x8x8 here"),
         ({"deploy_form": "as trained"}, "as trained here"),
         ({"block_source": "0123"}, "0123 here"),
+        ({"tf32_matmul": True}, "TF32 of matrix products: off stored, on here"),
+        ({"cpu_capability": "AVX2"}, "AVX2 here"),
         ({"engine": "x 2"}, "runtime version: none stored, x 2 here"),
         ({"protocol": "v2"}, "protocol: v1 stored, v2 here"),
     ],
@@ -104,7 +106,34 @@ def test_equal_fingerprints_do_not_differ():
     elsewhere = dataclasses.replace(ON_GPU.conditions, device="cuda:1")
     assert differing(ON_GPU, ON_GPU) == ()
     assert differing(ON_GPU, dataclasses.replace(ON_GPU, conditions=elsewhere)) == ()
-    assert soft_differing(ON_GPU, ON_GPU) == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"driver": "570.99.1"},
+        {"conditions": dataclasses.replace(ON_GPU.conditions, device="cuda")},
+        {"power_limit_w": "unknown"},
+        {"mig_mode": "unknown"},
+        {"cpu": "another", "python": "3.99"},  # a CUDA graph is launched by neither
+    ],
+)
+def test_what_refuses_no_table_changes_no_identity(change):
+    other = dataclasses.replace(ON_GPU, **change)
+    assert differing(ON_GPU, other) == ()
+    assert other.id == ON_GPU.id
+
+
+def test_instructions_kept_from_torch_are_in_it(monkeypatch):
+    for name in device.ISA_LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    free = fingerprint(Conditions(), (64, 48))
+    assert free.cpu_capability == torch.backends.cpu.get_cpu_capability()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    limited = fingerprint(Conditions(), (64, 48))
+    (found,) = differing(free, limited)
+    assert found.endswith("ONEDNN_MAX_CPU_ISA=SSE41 here")
+    assert free.id != limited.id
 
 
 def test_what_nobody_knows_refuses_nothing():
@@ -128,9 +157,7 @@ def test_the_host_counts_where_it_launches(runtime, hard):
     )
     present = dataclasses.replace(stored, cpu="B", python="3.12", driver="570.99.1")
     assert {text.partition(":")[0] for text in differing(stored, present)} == hard
-    assert {text.partition(":")[0] for text in soft_differing(stored, present)} == (
-        {"driver", "host CPU", "Python"} - hard
-    )
+    assert (stored.id == present.id) == (not hard)
 
 
 def test_the_block_code_is_in_it(monkeypatch):
@@ -141,6 +168,23 @@ def test_the_block_code_is_in_it(monkeypatch):
     device.block_source.cache_clear()
     monkeypatch.undo()
     assert device.block_source() != only_blocks
+
+
+def test_comments_and_docstrings_are_no_block_code():
+    bare = "def f(x):\n    return [x, 'a']\n"
+    told = '"""File."""\n\n\ndef f(x):  # why\n    """Docs."""\n    return [x,\n        "a"]\n'
+    assert device.code_of(told) == device.code_of(bare)
+    assert device.code_of(bare.replace("'a'", "'b'")) != device.code_of(bare)
+    assert device.code_of(bare.replace("x]", "y]").replace("[x", "[y")) != device.code_of(bare)
+    assert "pose" in device.BLOCK_SOURCES
+
+
+def test_compile_on_a_gpu_names_triton(monkeypatch):
+    monkeypatch.setattr(
+        device.importlib, "import_module", lambda name: type("M", (), {"__version__": f"of {name}"})
+    )
+    assert device.engine_version("compile", on_gpu=True) == "triton of triton"
+    assert device.engine_version("compile") == "none"
 
 
 def test_the_engine_is_named():

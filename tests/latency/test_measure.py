@@ -98,6 +98,21 @@ def test_restless_machines_still_get_the_least_number_of_rounds(monkeypatch):
     assert timings["a"].rounds == effort.min_rounds
 
 
+def test_late_rounds_are_kept_and_their_sentinel_still_counts(monkeypatch):
+    # Time is up after the first round; every fourth round is 12 % slower, too short for a change of state.
+    clock, count = Clock(monkeypatch), [0]
+    effort = dataclasses.replace(BRIEF, min_rounds=20, max_s=0.0)
+
+    def cost():
+        count[0] += 1
+        return 1.12 if (count[0] - 1) // (effort.unrecorded + effort.recorded) % 4 == 3 else 1.0
+
+    timings, disturbed = time_calls({"a": clock.call("a", cost)}, "a", effort, warm=frozenset("a"))
+    assert (timings["a"].rounds, disturbed) == (20, 5)
+    assert timings["a"].half_width == 0.0  # the interval alone would call it quiet
+    assert measure.failed(disturbed, timings["a"])
+
+
 def test_fast_takes_35_calls_of_a_slow_network(monkeypatch):
     clock = Clock(monkeypatch)
     calls = {"a": clock.call("a", 200.0), "sentinel": clock.call("sentinel", 20.0)}

@@ -164,3 +164,42 @@ def test_a_member_of_another_space_is_refused(table_once):
 
 def test_a_prediction_is_no_measurement(table_once):
     assert not isinstance(LatencyPredictor(table_once).predict(SPACE.smallest()), Measured)
+
+
+def test_another_device_is_not_learnt(table_once):
+    new = others(table_once, 1)[0]
+    with pytest.raises(UsageError, match="was measured on 'another GPU'"):
+        LatencyPredictor(table_once).refit({new: measured(1.0, device="another GPU")})
+
+
+@pytest.mark.parametrize("doubt", [{"noise": "noisy"}, {"drift": 1.5}])
+def test_a_noisy_figure_widens_the_bound_and_stays_out_of_the_table(table_once, doubt):
+    before, new = LatencyPredictor(table_once), others(table_once, 1)[0]
+    slow_ms = 1.6 * before.predict(new).latency_ms
+    after = before.refit({new: measured(slow_ms, **doubt)})
+    assert after.table == table_once
+    assert after.predict(new).latency_ms == before.predict(new).latency_ms
+    assert after.predict(new).high_ms == pytest.approx(slow_ms)
+    assert after.refit({new: measured(slow_ms, **doubt)}) is after
+    # A quiet figure of the same network replaces it.
+    quiet = after.refit({new: measured(before.predict(new).latency_ms)})
+    assert len(quiet.table.with_role("selected")) == 1
+    assert quiet.table.bound == quiet._bound
+
+
+def test_scores_are_those_of_the_calibration_in_the_table(table_once):
+    before = LatencyPredictor(table_once)
+    shown = {arch: measured(1.5 * before.predict(arch).latency_ms) for arch in others(table_once, 20)}
+    after = before.refit(shown)
+    held_out = after.table.with_role("held-out")
+    predicted = [after.predict(SPACE.arch_from_code(net.code)).latency_ms for net in held_out]
+    for run, scores in ((0, after.table.scores.same_run), (1, after.table.scores.other_run)):
+        errors = [abs(ms / net.runs_ms[run] - 1) for ms, net in zip(predicted, held_out, strict=True)]
+        assert scores.mape == pytest.approx(np.mean(errors))
+    assert after.table.scores.baselines != table_once.scores.baselines
+
+
+def test_one_good_selected_network_leaves_the_coverage(table_once):
+    before, new = LatencyPredictor(table_once), others(table_once, 1)[0]
+    after = before.refit({new: measured(before.predict(new).latency_ms)})
+    assert after.table.bound.coverage == before.table.bound.coverage == 0.95

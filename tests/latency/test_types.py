@@ -70,6 +70,14 @@ def test_verdicts(limit_ms, percentile, verdict):
     assert budget.allows(MEASURED) == (verdict != "over")
 
 
+@pytest.mark.parametrize(
+    ("limit_ms", "verdict"), [(30.0, "within noise"), (3.0, "within noise"), (2.99, "over")]
+)
+def test_a_noisy_measurement_is_within_noise_at_best(limit_ms, verdict):
+    noisy = dataclasses.replace(MEASURED, noise="noisy")
+    assert LatencyBudget(latency_ms=limit_ms).verdict(noisy) == verdict
+
+
 @given(st.floats(min_value=0.01, max_value=1e4))
 def test_excess_is_the_sign_of_the_constraint(limit_ms):
     budget = LatencyBudget(latency_ms=limit_ms)

@@ -33,3 +33,15 @@ def test_it_is_added_once_it_works(tiny_space, tmp_path):
     assert [m.confirmed for m in found.front] == [m.confirmed for m in first.front]
     assert {m.confirmed_also[0].runtime for m in found.front} == {"onnxruntime"}
     assert read_outcome(tmp_path) == found
+
+
+def test_references_have_it_as_well(tiny_space, tmp_path):
+    also = confirming(lambda arch: latency_of(arch) / 2, runtime="onnxruntime")
+    found = search(
+        tiny_space, tmp_path, confirm=confirming(), confirm_also=also,
+        references={"small": tiny_space.smallest(), "large": tiny_space.largest()},
+    )  # fmt: skip
+    assert [r.member.confirmed_also[0].runtime for r in found.references] == ["onnxruntime"] * 2
+    (asked,) = also.asked
+    assert len(asked) == len(set(asked)), "a reference on the front is measured once"
+    assert read_outcome(tmp_path) == found
