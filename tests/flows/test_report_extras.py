@@ -99,7 +99,7 @@ def test_a_damaged_count_file_is_named(finished: Finished) -> None:
     folder = open_run("tiny").path("search")
     report(run="tiny")
     kept = (folder / KERNELS).read_text()
-    assert set(json.loads(kept)["counts"]) == set(finished.found.picks.values())
+    assert set(json.loads(kept)["counts"]) >= set(finished.found.picks.values())
     (folder / KERNELS).write_text(kept[:-5])
     with pytest.raises(DataError, match=r"kernels\.json is not valid JSON.*Delete it"):
         report(run="tiny")
