@@ -1,7 +1,8 @@
-"""Choosing the device by name, and saying clearly when it is not there."""
+"""Choosing the device by name and saying clearly when it is not there; how many cores this process may use."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from posesearch.errors import EnvironmentFault, UsageError
@@ -37,3 +38,8 @@ def resolve_device(name: str = "auto") -> torch.device:
                 "Use --device cpu, or install a CUDA build of torch and check nvidia-smi."
             )
     return device
+
+
+def usable_cores() -> int:
+    """Returns the number of cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,9 +6,6 @@ lock belongs to the process (`flock`), so the kernel frees it when the process d
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
@@ -20,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import posesearch
-from posesearch.errors import DataError, EnvironmentFault, UsageError, did_you_mean
+from posesearch.errors import DataError, UsageError, did_you_mean
 from posesearch.files import read_json, write_json_atomic
+from posesearch.lock import exclusive
 
 MANIFEST = "run.json"
 LOCK = ".lock"
@@ -150,39 +148,9 @@ class Run:
             EnvironmentFault: Another process (or another block of this one) holds it, or the file system has no
                 locks.
         """
-        path = self.path(LOCK)
-        try:
-            stream = path.open("a+", encoding="ascii")
-        except OSError as error:
-            raise EnvironmentFault(
-                f"cannot write {path}: {error.strerror}. A run folder must be writable. Check its permissions."
-            ) from error
-        with stream:
-            _take(stream.fileno(), self.name, path)
-            stream.seek(0)
-            stream.truncate()
-            stream.write(str(os.getpid()))
-            stream.flush()
-            # The file stays: removing it would let a third process lock a new file of the same name while a
-            # second one still waits on the old.
+        rule = "Only one process may write a run. Wait for it to end, stop it, or choose another --run."
+        with exclusive(self.path(LOCK), what=f"run '{self.name}'", rule=rule):
             yield Run.read(self.folder)
-
-
-def _take(descriptor: int, name: str, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise EnvironmentFault(
-                f"the file system of {path} cannot lock files ({error.strerror}). Runs need a lock, so that two "
-                "processes never write one run. Work in a folder on a local disk."
-            ) from error
-        owner = path.read_text(encoding="ascii", errors="replace").strip()
-        who = f"process {owner}" if owner.isdigit() else "another process"
-        raise EnvironmentFault(
-            f"run '{name}' is in use by {who}. Only one process may write a run. Wait for it to end, stop it, or "
-            "choose another --run."
-        ) from None
 
 
 def check_name(name: str, option: str) -> None:

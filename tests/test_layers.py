@@ -33,6 +33,7 @@ BASE = {
     "configfile",
     "device",
     "run",
+    "lock",
     "checkpoint",
 }
 ORDER = ("base", *structure_script().PACKAGES)

@@ -45,6 +45,15 @@ DATA_COMMANDS = (
     ("synth", "datasets:synth", "Write a COCO data set of generated people."),
     ("check", "datasets:check", "Check a data set; the first faults are listed with their ids."),
 )
+LATENCY_COMMANDS = (
+    ("build", "latency:build", "Measure this device and fit a latency predictor for a search space."),
+    (
+        "check",
+        "latency:check",
+        "Say whether this machine is quiet enough to measure latency, and how finely.",
+    ),
+    ("show", "latency:show", "Show a latency table: its device, its errors and its bound."),
+)
 
 
 def build_app() -> App:
@@ -64,11 +73,23 @@ def build_app() -> App:
         name="space", help="Search spaces: list, show, check, cost.", version_flags=(), sort_key=len(COMMANDS)
     )
     data = App(name="data", help="Data sets: synth, check.", version_flags=(), sort_key=len(COMMANDS) + 1)
-    for parent, commands in ((app, COMMANDS), (space, SPACE_COMMANDS), (data, DATA_COMMANDS)):
+    latency = App(
+        name="latency",
+        help="Latency tables: build, check, show.",
+        version_flags=(),
+        sort_key=len(COMMANDS) + 2,
+    )
+    for parent, commands in (
+        (app, COMMANDS),
+        (space, SPACE_COMMANDS),
+        (data, DATA_COMMANDS),
+        (latency, LATENCY_COMMANDS),
+    ):
         for order, (name, target, text) in enumerate(commands):
             parent.command(f"{HOME}.{target}", name=name, help=text, sort_key=order)
     app.command(space)
     app.command(data)
+    app.command(latency)
     return app
 
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from posesearch.cli.context import Ctx, planned
-from posesearch.cli.options import DataOptions, Overrides, Switch
+from posesearch.cli.options import DataOptions, MemoryFormat, Overrides, Switch
 from posesearch.cli.output import Answer, counted
-from posesearch.cli.results import evaluation_lines, model_grid, plan_lines, search_grids
+from posesearch.cli.results import evaluation_lines, label_lines, model_grid, plan_lines, search_grids
 from posesearch.errors import UsageError
 from posesearch.progress import format_duration
 
@@ -109,19 +109,28 @@ def search(
     trials: int | None = None,
     sampler: str = "auto",
     threads: int = 1,
+    batch: int = 1,
+    memory_format: MemoryFormat = "contiguous",
+    table: str | None = None,
+    unverified: Switch = False,
     run: str | None = None,
     ctx: Ctx,
 ) -> Answer:
     """Searches the trained supernet for the most accurate subnets within the latency budget.
 
     Args:
-        latency_ms: The budget: latency of one image on this device, in milliseconds.
+        latency_ms: The budget: latency of one call (one image, see --batch) on this device, in milliseconds.
         percentile: Which measured latency must meet the budget.
-        runtime: How networks are run when they are timed: eager, or cudagraph (GPU).
+        runtime: How networks are run when they are timed: eager, cudagraph (GPU), compile, onnxruntime or tensorrt (GPU).
         precision: Number format when they are timed: fp32, or on a GPU fp16 or bf16.
         trials: Accuracy evaluations, 100 by default; networks over the budget are not evaluated and do not count.
         sampler: auto (chosen by the number of trials), gp, nsga2, tpe or random.
         threads: CPU threads of a timed network.
+        batch: Images in one timed call; the budget is for the whole call.
+        memory_format: Order of images and weights in memory when networks are timed.
+        table: Latency table to go by: a name in latency/, a file, or none to measure every candidate; by default
+            that of this space, runtime and precision, where it is of this machine.
+        unverified: With --table: search for a device that is not here. The front is predicted, nothing is measured.
         run: Name of the run; the newest by default.
         ctx: Global options.
     """
@@ -136,6 +145,10 @@ def search(
         trials=trials,
         sampler=sampler,
         threads=threads,
+        batch=batch,
+        memory_format=memory_format,
+        table=table,
+        unverified=unverified,
         seed=ctx.seed,
         device=ctx.device,
         dry_run=ctx.dry_run,
@@ -148,6 +161,7 @@ def search(
         document=document,
         text=(
             *search_grids(result.folder),
+            *label_lines(document.get("label")),
             f"{counted(result.evaluations, 'subnet')} evaluated. Pick by name or rank: posesearch extract --pick 1",
         ),
         next_command=result.next_command,

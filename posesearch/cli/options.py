@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -70,4 +70,5 @@ class DataOptions:
 
 
 Overrides = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
+MemoryFormat = Literal["contiguous", "channels_last"]
 Switch = Annotated[bool, Parameter(negative=(), show_default=False)]

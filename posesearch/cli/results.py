@@ -40,6 +40,8 @@ def search_grids(folder: Path) -> tuple[Grid, Grid]:
     if budget:
         percentile = "" if budget["percentile"] == "p50" else f" ({budget['percentile']})"
         title += f" within {budget['latency_ms']:g} ms{percentile}"
+    if result.get("label"):
+        title += f", {result['label']}"
     found = candidate_grid(title, front, picks=result.get("picks"), budget=budget, conditions=conditions)
     named = candidate_grid("Reference networks, same conditions", references, budget=budget)
     return found, replace(named, caption=())
@@ -53,7 +55,10 @@ def candidate_grid(
     budget: Row | None = None,
     conditions: Row | None = None,
 ) -> Grid:
-    """Returns candidates as a table: accuracy and measured latency first, then size and choices.
+    """Returns candidates as a table: accuracy and latency first, then size and choices.
+
+    A predicted latency is written "~3.40", with the interval of the prediction. Latencies in further runtimes
+    (`confirmed_also`) have a column each.
 
     Args:
         title: The table's title.
@@ -64,7 +69,15 @@ def candidate_grid(
     """
     asked = (budget or {}).get("percentile", "p50")
     percentiles = ("p50",) if asked == "p50" else ("p50", asked)
-    figures = (*(f"{name} ms" for name in percentiles), "interval", "FPS", "params", "MACs")
+    also = tuple(dict.fromkeys(name for row in rows for name in row.get("confirmed_also") or ()))
+    figures = (
+        *(f"{name} ms" for name in percentiles),
+        "interval",
+        "FPS",
+        *(f"{name} ms" for name in also),
+        "params",
+        "MACs",
+    )
     return Grid(
         title=title,
         columns=("#", "AP (search)", *figures, "architecture", "note"),
@@ -73,9 +86,10 @@ def candidate_grid(
             (
                 str(rank),
                 number(row.get("AP")),
-                *(number(latency.get(f"{name}_ms"), 2) for name in percentiles),
-                interval(latency),
+                *(_ms(latency, name) for name in percentiles),
+                _interval(latency),
                 number(latency.get("fps"), 0),
+                *(_ms((row.get("confirmed_also") or {}).get(name) or {}) for name in also),
                 millions(row["cost"]["params"]),
                 millions(row["cost"]["macs"]),
                 row["code"],
@@ -87,8 +101,33 @@ def candidate_grid(
         caption=(
             f"AP: weights of the supernet, {conditions_text(conditions or {}) or 'search split'}",
             *_latency_captions([_latency(row) for row in rows]),
+            *(
+                f"{name} ms: the same networks in that runtime, for comparison; the budget is not held to it"
+                for name in also
+            ),
         ),
     )
+
+
+def label_lines(label: str | None) -> tuple[str, ...]:
+    """Returns what must be said of a front nobody measured; nothing for a measured one."""
+    return (f"The front is {label}: run this search on that device to measure it.",) if label else ()
+
+
+def _predicted(latency: Row) -> bool:
+    return latency.get("kind") == "predicted"
+
+
+def _ms(latency: Row, percentile: str = "p50") -> str:
+    if _predicted(latency):
+        return f"~{number(latency['latency_ms'], 2)}" if percentile == "p50" else "-"
+    return number(latency.get(f"{percentile}_ms"), 2)
+
+
+def _interval(latency: Row) -> str:
+    if _predicted(latency):
+        return f"{number(latency['low_ms'], 2)}-{number(latency['high_ms'], 2)}"
+    return interval(latency)
 
 
 def _latency(row: Row) -> Row:
@@ -112,6 +151,8 @@ def _note(row: Row, picks: Mapping[str, str], budget: Row) -> str:
 def _budget_note(row: Row, latency: Row, budget: Row) -> str:
     """Returns what must be said of the budget, from the latency that was confirmed where there is one."""
     limit_ms, median_ms = budget.get("latency_ms"), latency.get("p50_ms")
+    if _predicted(latency):
+        return "predicted over budget" if limit_ms is not None and latency["high_ms"] > limit_ms else ""
     if limit_ms is None or median_ms is None:
         over = row["verdict"] == "over" if "verdict" in row else row.get("feasible") is False
         near = row.get("verdict") == "within noise"
@@ -130,16 +171,21 @@ def _budget_note(row: Row, latency: Row, budget: Row) -> str:
 
 
 def _latency_captions(latencies: Sequence[Row]) -> tuple[str, ...]:
-    measured = [latency for latency in latencies if latency]
+    predicted = [latency for latency in latencies if latency and _predicted(latency)]
+    measured = [latency for latency in latencies if latency and not _predicted(latency)]
+    told = ["~ms: predicted, not measured; interval: of the prediction"] if predicted else []
     if not measured:
-        return ()
+        return tuple(told)
     first = measured[0]
     threads = first.get("threads")
     words = [str(first[key]) for key in ("runtime", "precision", "device") if first.get(key)]
     words += [f"{threads} thread{'' if threads == 1 else 's'}"] if threads else []
-    told = [f"ms: one image, {', '.join(words)}" if words else "ms: one image"]
+    words += [first["memory_format"]] if first.get("memory_format", "contiguous") != "contiguous" else []
+    images = "one image" if first.get("batch", 1) == 1 else f"{first['batch']} images"
+    holds = f"ms: {', '.join([images, *words])}"
     if any(latency.get("ci_low_ms") is not None for latency in measured):
-        told[0] += "; interval: of the median (p50)"
+        holds += "; interval: of the median (p50)"
+    told.append(holds)
     if any(latency.get("noise") == "noisy" for latency in measured):
         told.append("noisy: the machine was busy while this was measured; measure again when it is quiet")
     return tuple(told)
@@ -158,12 +204,12 @@ def model_grid(models: Sequence[Row]) -> Grid:
                 model["name"],
                 model.get("pick") or "-",
                 *(number((model.get(stage) or {}).get("AP")) for stage in STAGES),
-                number(latency.get("p50_ms"), 2),
-                interval(latency),
+                _ms(latency),
+                _interval(latency),
                 millions(model["cost"]["params"]),
                 _parity(model.get("parity")),
                 model["code"],
-                "noisy" if latency.get("noise") == "noisy" else "",
+                latency.get("label") or ("noisy" if latency.get("noise") == "noisy" else ""),
             )
             for model in models
             for latency in [model.get("latency") or {}]

@@ -7,7 +7,6 @@ are RGB uint8, the order the networks take, so that no batch has to swap channel
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from posesearch.data.dataset import ImageRecord, PoseDataset
 from posesearch.data.faults import Fault, error, raise_errors
+from posesearch.device import usable_cores
 from posesearch.errors import EnvironmentFault
 from posesearch.progress import Progress, SilentProgress
 
@@ -107,13 +107,6 @@ def map_threads(function: Callable[[int], T], rows: Iterable[int], threads: int 
         iterator = iter(rows)
         while chunk := list(islice(iterator, 256)):
             yield from pool.map(function, chunk)
-
-
-def usable_cores() -> int:
-    """Returns the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def decode_image(record: ImageRecord) -> NDArray[np.uint8] | Fault:

@@ -13,6 +13,7 @@ from posesearch.flows.report import report
 from posesearch.flows.runs import open_run, read_summary
 from posesearch.flows.search import search
 from posesearch.flows.supernet import supernet_train
+from posesearch.flows.tables import NONE
 from posesearch.flows.train import train
 from posesearch.latency.meter import LatencyMeter
 from posesearch.latency.types import Conditions
@@ -20,7 +21,7 @@ from posesearch.progress import Progress, format_duration
 from posesearch.run import Run
 from posesearch.spaces import SearchSpace
 
-EVALUATIONS = 48
+EVALUATIONS = 40
 RETRAIN_EPOCHS = 6
 STEPS = ("supernet-train", "search", "extract", "train T and S", "report")
 # Of the way from the smallest to the largest network: tight enough to rule some out, wide enough for a front.
@@ -92,6 +93,7 @@ def demo(*, fresh: bool = False, seed: int = 0, run: str = "demo", progress: Pro
         seed=seed,
         device="cpu",
         effort="brief",
+        table=NONE,
         progress=progress,
     )
     progress.message(f"3/{len(STEPS)}  posesearch extract --run {run}")

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from posesearch.device import usable_cores
 from posesearch.errors import PosesearchError
 from posesearch.flows.installation import (
     Check,
+    check_compile,
     check_libgl,
+    check_onnxruntime,
     check_packages,
     check_python,
     check_recipes,
     check_spaces,
+    check_tensorrt,
 )
 
 MINIMUM_FREE_GB = 4.0
 # Above this share of busy cores single-thread latencies scatter by more than the few percent a budget needs.
-BUSY_SHARE = 0.5
 GIGABYTE = 1e9
 
 
@@ -36,6 +38,9 @@ def doctor(*, device: str = "auto", folder: Path | None = None) -> tuple[Check, 
     checks += [
         _guarded("libGL", check_libgl),
         _guarded("device", lambda: check_device(device)),
+        _guarded("compile", check_compile),
+        _guarded("onnxruntime", check_onnxruntime),
+        _guarded("tensorrt", check_tensorrt),
         _guarded("threads", check_threads),
         _guarded("load", check_load),
         _guarded("write access", lambda: check_write_access(where)),
@@ -96,16 +101,13 @@ def check_threads() -> Check:
     return Check(name="threads", status="ok", detail=detail)
 
 
-def usable_cores() -> int:
-    """Returns the cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def check_load() -> Check:
     """How busy the machine is: latency measured beside other work means little."""
-    load, cores = os.getloadavg()[0], usable_cores()
+    from posesearch.latency.noise import is_busy, machine_load
+
+    load, cores = machine_load()
     detail = f"{load:.1f} over the last minute on {cores} cores"
-    if load > BUSY_SHARE * cores:
+    if is_busy(load, cores):
         return Check(
             name="load",
             status="warn",

@@ -2,52 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from posesearch.checkpoint import weights_id, write_model_file
 from posesearch.device import resolve_device
-from posesearch.errors import NoFeasibleArchitecture, UsageError, did_you_mean
+from posesearch.errors import DataError, EnvironmentFault, UsageError
 from posesearch.extract.parity import Parity, check_parity
 from posesearch.files import write_json_atomic
 from posesearch.flows.evaluate import evaluate_network
 from posesearch.flows.header import model_header
 from posesearch.flows.inputs import EvaluationSet, check_joints
 from posesearch.flows.material import Material
+from posesearch.flows.picks import Choice, choices_of
 from posesearch.flows.runs import open_run, read_summary, settings_of
 from posesearch.flows.supernet import SUPERNET_FILE, load_supernet
 from posesearch.keypoints.skeleton import Skeleton
 from posesearch.latency.process import measure_fresh
-from posesearch.latency.types import Conditions
+from posesearch.latency.runtimes import counterpart
+from posesearch.latency.types import Conditions, Measured
 from posesearch.models.cost import cost
 from posesearch.progress import Progress
 from posesearch.run import Run, check_model_name
-from posesearch.search.candidate import FrontMember
-from posesearch.search.feasible import no_feasible_text
-from posesearch.search.outcome import RESULT, SearchOutcome, read_outcome
-from posesearch.spaces import Architecture, SearchSpace, load_preset, preset_names
+from posesearch.spaces import Architecture
 from posesearch.supernet import extract_subnet, recalibrate
-
-DEFAULT_PICKS = ("knee", "best")
-# The two variants of StarNet-Pose: T is small, S is accurate.
-NAMES = {"knee": "T", "best": "S"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
-    """One architecture to extract.
-
-    Attributes:
-        name: Name of the model.
-        pick: Why it was chosen: "knee", "best", "fastest", "#3", a preset, or "by code".
-        arch: The architecture.
-        member: Its place on the front, if it has one.
-    """
-
-    name: str
-    pick: str
-    arch: Architecture
-    member: FrontMember | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +81,7 @@ def extract(
     with opened.lock() as opened:
         settings = settings_of(opened)
         supernet, supernet_info = load_supernet(opened)
-        choices, conditions = _choices(opened, supernet.space, picks, arch, name, str(place))
+        choices, conditions = choices_of(opened, supernet.space, picks, arch, name, str(place))
         train_set, val_set = settings.data.load("train"), settings.data.load("val")
         for dataset in (train_set, val_set):
             joints = Skeleton.from_plain(supernet_info.skeleton).names
@@ -121,6 +100,7 @@ def extract(
         supernet.to(place)
         missing = [choice.arch for choice in choices if choice.member is None]
         measured = measure_fresh(missing, conditions, seed=seed) if missing else {}
+        also = _measured_also(missing, conditions, seed, progress)
         models = []
         with progress.task("extracting", len(choices)) as bar:
             for choice in choices:
@@ -128,14 +108,17 @@ def extract(
                 network = extract_subnet(supernet, choice.arch, buffers)
                 parity = check_parity(supernet, network, buffers, next(iter(calibration)))
                 evaluation = evaluate_network(network, val, place).to_plain()
-                latency = (choice.member.confirmed if choice.member else measured[choice.arch.id]).to_plain()
+                known = choice.member.latency if choice.member else measured[choice.arch.id]
+                others = choice.member.confirmed_also if choice.member else also.get(choice.arch.id, ())
+                latency = known.to_plain() | ({"label": choice.label} if choice.label else {})
                 info = model_header(
                     choice.arch,
                     name=choice.name,
                     skeleton=train_set.skeleton,
                     space=supernet.space,
                     metrics=[evaluation],
-                    latency=[latency],
+                    # Those measured, in every runtime: a prediction is none of them.
+                    latency=[one.to_plain() for one in (known, *others) if isinstance(one, Measured)],
                     provenance={
                         "run": opened.name,
                         "recipe": opened.manifest["recipe"],
@@ -147,7 +130,7 @@ def extract(
                 file = opened.path("models", f"{choice.name}.safetensors")
                 write_model_file(file, network.state_dict(), info)
                 summary = {
-                    **_summary(choice, parity, evaluation, latency),
+                    **_summary(choice, parity, evaluation, latency, others),
                     "weights_id": weights_id(network.state_dict()),
                     "file": str(file.relative_to(opened.folder)),
                 }
@@ -155,12 +138,36 @@ def extract(
                 write_json_atomic(opened.path("models", f"{choice.name}.json"), summary)
                 models.append(summary)
                 bar.advance(1, AP=evaluation["AP"])
+    unverified = [choice for choice in choices if choice.label]
+    if unverified:
+        names = ", ".join(choice.name for choice in unverified)
+        progress.message(
+            f"extract: the latency of {names} is {unverified[0].label}: measure it on that device."
+        )
     files = [opened.path(model["file"]) for model in models]
     return ExtractResult(run=opened.name, models=tuple(models), next_command=f"posesearch train {files[0]}")
 
 
+def _measured_also(
+    archs: Sequence[Architecture], conditions: Conditions, seed: int, progress: Progress
+) -> dict[str, tuple[Measured, ...]]:
+    """Returns latencies in the other runtime by architecture id; no model is lost over one that does not work."""
+    other = counterpart(conditions)
+    if not archs or other is None:
+        return {}
+    try:
+        return {key: (one,) for key, one in measure_fresh(archs, other, seed=seed).items()}
+    except (EnvironmentFault, UsageError, DataError) as error:
+        progress.message(f"extract: no latencies in the other runtime: {error}")
+        return {}
+
+
 def _summary(
-    choice: Choice, parity: Parity, evaluation: dict[str, Any], latency: dict[str, Any]
+    choice: Choice,
+    parity: Parity,
+    evaluation: dict[str, Any],
+    latency: dict[str, Any],
+    others: Sequence[Measured],
 ) -> dict[str, Any]:
     return {
         "name": choice.name,
@@ -172,6 +179,7 @@ def _summary(
         "supernet": {"AP": choice.member.ap, "split": "search"} if choice.member else None,
         "extracted": evaluation,
         "latency": latency,
+        "confirmed_also": {other.runtime: other.to_plain() for other in others},
         "parity": parity.to_plain(),
     }
 
@@ -182,93 +190,3 @@ def _retrained_before(opened: Run, summary: dict[str, Any]) -> dict[str, Any]:
     if earlier.get("weights_id") != summary["weights_id"]:
         return {"retrained": None}
     return {key: earlier[key] for key in ("retrained", "retrained_file") if key in earlier}
-
-
-def _choices(
-    opened: Run, space: SearchSpace, picks: tuple[str, ...], arch: str | None, name: str | None, device: str
-) -> tuple[tuple[Choice, ...], Conditions]:
-    """Returns what to extract, and under which conditions its latency is measured."""
-    folder = opened.path("search")
-    if arch is not None:
-        if picks:
-            raise UsageError("--pick and --arch exclude each other. Give one of them.")
-        wanted = _by_name(space, arch)
-        known = arch in preset_names()
-        outcome = read_outcome(folder) if (folder / RESULT).exists() else None
-        member = next((m for m in outcome.front if m.candidate.arch == wanted), None) if outcome else None
-        choice = Choice(
-            name=name or (arch if known else f"arch-{wanted.id}"),
-            pick=arch if known else "by code",
-            arch=wanted,
-            member=member,
-        )
-        return (choice,), _conditions(outcome, device)
-    if not (folder / RESULT).exists():
-        raise UsageError(
-            f"run '{opened.name}' has not been searched yet. Search it first: posesearch search --run {opened.name} "
-            "--latency-ms 3.5, or name an architecture with --arch."
-        )
-    outcome = read_outcome(folder)
-    if outcome.status == "infeasible":
-        raise NoFeasibleArchitecture(
-            no_feasible_text(outcome.budget, outcome.fastest_arch, outcome.fastest_latency, space)
-        )
-    chosen = tuple(_by_pick(outcome, pick) for pick in picks or DEFAULT_PICKS)
-    if name is not None:
-        if len(chosen) != 1:
-            raise UsageError(
-                f"--name '{name}' names one model, {len(chosen)} were asked for. Give one --pick."
-            )
-        chosen = (replace(chosen[0], name=name),)
-    return chosen, _conditions(outcome, device)
-
-
-def _conditions(outcome: SearchOutcome | None, device: str) -> Conditions:
-    """Returns the conditions of the search, or the published protocol (eager, fp32) where there was none."""
-    if outcome is None:
-        return Conditions(device=device)
-    measured = outcome.fastest_latency
-    return Conditions(
-        device=device,
-        runtime=measured.runtime,
-        precision=measured.precision,
-        threads=measured.threads,
-        batch=measured.batch,
-    )
-
-
-def _by_name(space: SearchSpace, arch: str) -> Architecture:
-    if arch not in preset_names():
-        return space.arch_from_code(arch)
-    preset = load_preset(arch)
-    try:
-        return space.arch_from_code(preset.code)
-    except UsageError as error:
-        raise UsageError(
-            f"preset '{arch}' cannot be extracted: {error} The nearest member is {space.nearest(preset)}: extract that "
-            f"with --arch, or train the preset alone with `posesearch train {arch}`."
-        ) from error
-
-
-def _by_pick(outcome: SearchOutcome, pick: str) -> Choice:
-    front = outcome.front
-    if pick.startswith("#"):
-        if not pick[1:].isdigit() or not 1 <= int(pick[1:]) <= len(front):
-            raise UsageError(f"--pick '{pick}' is not on the front. Allowed: #1 (fastest) to #{len(front)}.")
-        member = front[int(pick[1:]) - 1]
-        return Choice(name=f"rank-{pick[1:]}", pick=pick, arch=member.candidate.arch, member=member)
-    for reference in outcome.references:
-        # "starnet-pose-t scaled to demo" answers to the preset's name.
-        if pick in (reference.name, reference.name.partition(" ")[0]):
-            return Choice(
-                name=pick, pick=reference.name, arch=reference.member.candidate.arch, member=reference.member
-            )
-    picks = outcome.picks
-    if pick not in picks:
-        known = (*picks, *(reference.name.partition(" ")[0] for reference in outcome.references))
-        raise UsageError(
-            f"--pick '{pick}' is not known.{did_you_mean(pick, known)} Allowed: {', '.join(known)}, "
-            f"#1 to #{len(front)}."
-        )
-    member = next(m for m in front if m.candidate.arch == picks[pick])
-    return Choice(name=NAMES.get(pick, pick), pick=pick, arch=picks[pick], member=member)

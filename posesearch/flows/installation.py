@@ -1,9 +1,10 @@
-"""Is posesearch installed as it should be? Python, every required package, one OpenCV, spaces and recipes."""
+"""Is posesearch installed as it should be? Python, packages, one OpenCV, runtimes to measure in, spaces and recipes."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -130,6 +131,66 @@ def check_libgl() -> Check:
         )
     libgl = "headless, needs no libGL" if "headless" in "".join(builds) else "desktop build, needs libGL"
     return Check(name="libGL", status="ok", detail=f"{builds[0] if builds else 'cv2'} ({libgl})")
+
+
+def check_compile() -> Check:
+    """What `--runtime compile` generates code with: a C++ compiler, on a GPU Triton."""
+    import torch
+
+    from posesearch.latency.runtime_torch import compiler
+
+    if torch.cuda.is_available():
+        usable = importlib.util.find_spec("triton") is not None
+        found, remedy = "triton", "pip install triton"
+    else:
+        usable = compiler() is not None
+        found, remedy = str(compiler()), "Install a C++ compiler (Debian: apt-get install g++)."
+    if not usable:
+        return Check(name="compile", status="warn", detail="--runtime compile cannot be used", remedy=remedy)
+    return Check(name="compile", status="ok", detail=f"torch.compile with {found}")
+
+
+def check_onnxruntime() -> Check:
+    """ONNX Runtime and its providers, for `--runtime onnxruntime`."""
+    import torch
+
+    try:
+        import onnxruntime
+    except ImportError:
+        return Check(
+            name="onnxruntime",
+            status="warn",
+            detail="--runtime onnxruntime cannot be used: not installed",
+            remedy="pip install 'posesearch[onnx]' (for a GPU: pip install onnxruntime-gpu).",
+        )
+    providers = onnxruntime.get_available_providers()
+    detail = f"{onnxruntime.__version__}: {', '.join(providers)}"
+    if torch.cuda.is_available() and "CUDAExecutionProvider" not in providers:
+        return Check(
+            name="onnxruntime",
+            status="warn",
+            detail=f"{detail}; --runtime onnxruntime cannot be used on the GPU",
+            remedy="pip uninstall -y onnxruntime; pip install onnxruntime-gpu",
+        )
+    return Check(name="onnxruntime", status="ok", detail=detail)
+
+
+def check_tensorrt() -> Check:
+    """TensorRT, for `--runtime tensorrt`."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return Check(name="tensorrt", status="ok", detail="not used: it needs an NVIDIA GPU")
+    try:
+        version = importlib.import_module("tensorrt").__version__
+    except ImportError:
+        return Check(
+            name="tensorrt",
+            status="warn",
+            detail="--runtime tensorrt cannot be used: not installed",
+            remedy="pip install tensorrt",
+        )
+    return Check(name="tensorrt", status="ok", detail=str(version))
 
 
 def check_spaces() -> Check:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posesearch.flows.report_extras import report_extras
 from posesearch.flows.runs import open_run
 from posesearch.report.write import write_report
 
@@ -33,12 +34,15 @@ def report(*, run: str | None = None) -> ReportResult:
     Args:
         run: Name of the run; None uses the newest.
 
+    The latency table that the search went by, or the newest one of the same device, space and conditions, prices the
+    blocks of the picks; their kernels are counted once and kept beside the result.
+
     Raises:
         UsageError: There is no such run.
         DataError: Files of the run are damaged.
         EnvironmentFault: The report cannot be written.
     """
     opened = open_run(run)
-    written = write_report(opened.folder)
+    written = write_report(opened.folder, report_extras(opened))
     paths = (written.html, written.png, written.csv)
     return ReportResult(run=opened.name, files=tuple(path for path in paths if path is not None))

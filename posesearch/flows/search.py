@@ -14,14 +14,17 @@ from posesearch.flows.inputs import check_joints
 from posesearch.flows.material import Material
 from posesearch.flows.runs import open_run, settings_of
 from posesearch.flows.supernet import SUPERNET_FILE, evaluate_subnet, load_supernet
+from posesearch.flows.tables import TableChoice, absent_table, choose_table, load_absent
 from posesearch.interrupt import stop_on_interrupt
 from posesearch.keypoints.skeleton import Skeleton
 from posesearch.latency.meter import LatencyMeter
 from posesearch.latency.process import EffortName, measure_fresh
-from posesearch.latency.runtimes import check_runtime, counterpart
+from posesearch.latency.runtimes import check_conditions, counterpart
 from posesearch.latency.types import Conditions, LatencyBudget, Measured, Percentile
 from posesearch.models.cost import cost
 from posesearch.progress import Progress
+from posesearch.search.check import Check
+from posesearch.search.judge import check_sources
 from posesearch.search.outcome import SearchOutcome
 from posesearch.search.samplers import resolve_sampler
 from posesearch.search.search import run_search
@@ -93,6 +96,10 @@ def search(
     trials: int | None = None,
     sampler: str = "auto",
     threads: int = 1,
+    batch: int = 1,
+    memory_format: str = "contiguous",
+    table: str | None = None,
+    unverified: bool = False,
     seed: int = 0,
     device: str = "auto",
     effort: EffortName = "full",
@@ -110,6 +117,11 @@ def search(
         trials: Accuracy evaluations; None means 100.
         sampler: "auto", "gp", "nsga2", "tpe" or "random".
         threads: CPU threads while latency is measured.
+        batch: Images in one timed call; the budget is for the whole call.
+        memory_format: "contiguous" or "channels_last".
+        table: The latency table to go by: a name in `latency/`, a file, "none" to measure every candidate, or None for
+            the one of this space, runtime and precision where it is of this machine.
+        unverified: Search on the table of a device that is not here; its front is predicted and nothing is measured.
         seed: Key of all proposals.
         device: "auto", "cpu", "cuda" or "cuda:N".
         effort: How long the front is measured for the claim: "full", or "brief" where minutes count.
@@ -117,18 +129,23 @@ def search(
         progress: Where to report.
 
     Raises:
-        UsageError: No such run, or a bad budget, sampler or number of trials.
+        UsageError: No such run or table, or a bad budget, sampler or number of trials.
         NoFeasibleArchitecture: No architecture meets the budget.
-        DataError: Supernet or data cannot be used.
-        EnvironmentFault: The run is in use, the runtime is not there, or the disk is full.
+        DataError: Supernet, data or latency table cannot be used.
+        EnvironmentFault: The run is in use, the runtime is not there, the table is of another device, or the disk is full.
         Interrupted: Stopped by the user; everything is saved.
     """
     if latency_ms is None:
         raise UsageError("no budget given. Allowed: milliseconds above 0. Try --latency-ms 3.5.")
     budget = LatencyBudget(latency_ms=latency_ms, percentile=percentile, runtime=runtime, precision=precision)
     place = resolve_device(device)
-    conditions = Conditions(device=str(place), runtime=runtime, precision=precision, threads=threads)
-    check_runtime(runtime, place)
+    conditions = Conditions(
+        device=str(place), runtime=runtime, precision=precision, threads=threads, batch=batch,
+        memory_format=memory_format,
+    )  # fmt: skip
+    absent = absent_table(table, conditions, unverified=unverified)
+    if absent is None:
+        check_conditions(conditions)
     evaluations = trials if trials is not None else DEFAULT_EVALUATIONS
     resolve_sampler(sampler, evaluations)
     opened = open_run(run, kind="supernet")
@@ -138,6 +155,8 @@ def search(
         "conditions": conditions.to_plain(),
         "evaluations": evaluations,
         "sampler": sampler,
+        "table": table,
+        "unverified": unverified,
     }
     folder = opened.path("search")
     if dry_run:
@@ -147,6 +166,12 @@ def search(
         supernet, info = load_supernet(opened)
         supernet.to(place)
         space = supernet.space
+        if absent is not None:
+            chosen: TableChoice | None = load_absent(absent, space, progress)
+        else:
+            chosen = choose_table(table, space=space, conditions=conditions, budget=budget, progress=progress)
+        if chosen is not None:
+            check_sources(budget, None, chosen.predictor)
         train = settings.data.load("train")
         check_joints(Skeleton.from_plain(info.skeleton).names, opened.path(SUPERNET_FILE), train)
         material = Material.prepare(
@@ -165,11 +190,16 @@ def search(
             progress.message(f"search: measuring {len(archs)} architectures again in two fresh processes.")
             return measure_fresh(archs, conditions, effort=effort, seed=seed)
 
-        # On a GPU the front is measured in the other runtime as well: a CUDA graph is several times faster than eager.
-        other = counterpart(conditions)
+        # The front is measured in another runtime as well: a budget in eager mode says little about a CUDA graph, which
+        # is several times faster on a GPU, or about ONNX Runtime on a CPU.
+        other = counterpart(conditions) if absent is None else None
 
         def confirm_other(archs: Sequence[Architecture]) -> Mapping[str, Measured]:
             return measure_fresh(archs, other, effort=effort, seed=seed) if other else {}
+
+        def teach(checks: tuple[Check, ...]) -> None:
+            if chosen is not None and absent is None:
+                chosen.learn(checks, progress)
 
         with stop_on_interrupt() as stop:
             outcome = run_search(
@@ -178,7 +208,9 @@ def search(
                 budget=budget,
                 evaluations=evaluations,
                 evaluate=evaluate,
-                meter=LatencyMeter(conditions, space.smallest()),
+                meter=LatencyMeter(conditions, space.smallest()) if absent is None else None,
+                predictor=chosen.predictor if chosen else None,
+                table=chosen.build_id if chosen else "",
                 cost=cost,
                 weights_id=weights_id(supernet.state_dict()),
                 progress=progress,
@@ -189,6 +221,7 @@ def search(
                 confirm=confirm,
                 confirm_effort=effort,
                 confirm_also=confirm_other if other else None,
+                teach=teach,
             )
     return SearchResult(
         run=opened.name,

@@ -10,7 +10,7 @@ from posesearch.models.deploy import deployed
 from posesearch.models.pose import PoseModel
 
 TOLERANCE = 1e-4
-"""Largest allowed difference of a logit; float32 rounding of a folded StarNet-Pose-S stays near 1e-5."""
+"""Largest allowed difference of a logit; float32 rounding of a folded and merged StarNet-Pose-S stays near 1e-5."""
 
 
 def deploy(model: PoseModel, *, seed: int = 0, tolerance: float = TOLERANCE) -> PoseModel:

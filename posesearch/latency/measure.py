@@ -1,16 +1,17 @@
 """The measuring protocol: warm-up until stable, then rounds that visit every network in a fresh shuffled order.
 
-What is timed is the host's wall clock from the call to the moment its result is there. Networks measured one after
-the other drift apart with the machine (a public data set has stretches 20 % too slow); interleaved rounds put every
-network into the same weather, and a sentinel, a fixed network in every round, tells when the weather was bad: such a
-round is done again.
+What is timed is the host's wall clock from the call to the moment its result is there; on a GPU its own clock is read
+beside it, in calls of their own. Networks measured one after the other drift apart with the machine (a public data set
+has stretches 20 % too slow); interleaved rounds put every network into the same weather, and a sentinel, a fixed network
+in every round, tells when the weather was bad: such a round is done again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,12 +20,22 @@ import torch
 from torch import nn
 
 from posesearch import rng
+from posesearch.latency.call import Call
 from posesearch.latency.device import device_name
-from posesearch.latency.runtimes import Call, prepare
+from posesearch.latency.quiet import busy_reasons, gpu_notes
+from posesearch.latency.runtimes import prepare
 from posesearch.latency.statistics import QUIET, Timing, summarise
 from posesearch.latency.types import Conditions, Measured
 
 SENTINEL = "sentinel"
+
+SENTINEL_EVERY = 10
+"""In a round of many networks the sentinel is visited once more after each this many."""
+
+DEVICE_CLOCK_CALLS = 20
+
+DISTURBED_ALLOWED = 0.1
+"""Above this share of disturbed rounds the run has failed: its figures call themselves noisy."""
 
 NEW_STATE_ROUNDS = 5
 """Disturbed rounds in a row that are no disturbance any more but a new state of the machine: measuring starts again."""
@@ -38,18 +49,20 @@ class Effort:
         warm_up_s: Least time of unrecorded calls per network.
         max_warm_up_s: Most time, for a network that does not settle.
         settle_calls: Calls whose median is compared with that of the next as many; equal within 1 % ends the warm-up.
+        warm_up_calls: Least unrecorded calls per network.
         unrecorded: Calls before the recorded ones, each time a network is visited.
         recorded: Recorded calls a visit.
         min_rounds: Rounds at least.
         max_rounds: Rounds at most.
         half_width: Stop when every network's interval is this narrow, relative to its median.
         sentinel_band: A round whose sentinel lies further from the run's median is done again.
-        max_s: After this many seconds a network every round counts, and none is begun once there are `min_rounds`.
+        max_s: After this many seconds a network every round is kept, and none is begun once there are `min_rounds`.
     """
 
     warm_up_s: float
     max_warm_up_s: float
     settle_calls: int
+    warm_up_calls: int = 0
     unrecorded: int
     recorded: int
     min_rounds: int
@@ -60,9 +73,9 @@ class Effort:
 
 
 # Section 3 of protocol v1: what a printed claim rests on. On a busy machine, where no interval becomes narrow, the two
-# limits in seconds end it: about 3 s a network and process.
+# limits in seconds end it: about 3 s a network and process, 50 calls and 20 rounds of a slow one.
 FULL = Effort(
-    warm_up_s=0.5, max_warm_up_s=1.0, settle_calls=20, unrecorded=2, recorded=5,
+    warm_up_s=0.5, max_warm_up_s=1.0, settle_calls=20, warm_up_calls=50, unrecorded=2, recorded=5,
     min_rounds=20, max_rounds=100, half_width=0.01, max_s=2.0,
 )  # fmt: skip
 
@@ -105,28 +118,55 @@ def measure_many(
 ) -> dict[str, Measured]:
     """Measures networks side by side.
 
+    A busy machine is measured all the same: the figures then say "noisy", and why in their `notes`.
+
     Args:
         models: Networks in deploy form by key; they are moved to the device.
         input_size: (height, width) in pixels, the same for all.
-        conditions: Device, runtime, precision, threads, batch.
+        conditions: Device, runtime, precision, threads, batch, memory format.
         effort: How long to measure.
         sentinel: The network that stands in every round; without one, the first of `models`.
         seed: Key of the visiting order.
 
     Raises:
-        EnvironmentFault: The device is missing, out of memory, or not the kind the runtime needs.
+        UsageError: The runtime is not known, or cannot do the precision or memory format.
+        EnvironmentFault: The device or package is missing, the device is out of memory or not the kind the runtime needs.
     """
+    busy = busy_reasons(conditions)
     with pinned_threads(conditions.threads):
         calls = {key: prepare(model, input_size, conditions) for key, model in models.items()}
         if sentinel is not None:
             calls[SENTINEL] = prepare(sentinel, input_size, conditions)
         sentinel_key = SENTINEL if sentinel is not None else next(iter(calls))
-        timings, redone = time_calls(calls, sentinel_key, effort, seed=seed)
+        before, throttled_before = gpu_notes(conditions)
+        timings, off = time_calls(calls, sentinel_key, effort, seed=seed)
+        after, throttled_after = gpu_notes(conditions)
+        on_device_ms = {key: device_clock_ms(calls[key]) for key in models}
     name = device_name(torch.device(conditions.device))
+    disturbed = bool(busy) or throttled_before or throttled_after
     return {
-        key: to_measured(timings[key], conditions, name, noisy=redone > 0.1 * timings[key].rounds)
+        key: dataclasses.replace(
+            to_measured(timings[key], conditions, name, noisy=disturbed or failed(off, timings[key])),
+            device_ms=on_device_ms[key],
+            first_call_ms=calls[key].first_call_ms,
+            notes=(*busy, *before, *after),
+        )
         for key in models
     }
+
+
+def device_clock_ms(call: Call) -> float | None:
+    """Returns the median of the GPU's own clock over a few warm calls, None where there is none to read."""
+    if call.stream is None:
+        return None
+    with torch.inference_mode():
+        call()
+        return float(np.median([call.device_ms() for _ in range(DEVICE_CLOCK_CALLS)]))
+
+
+def failed(disturbed: int, timing: Timing) -> bool:
+    """Says whether too many rounds were disturbed, done again or kept, for the figures to stand."""
+    return disturbed > DISTURBED_ALLOWED * timing.rounds
 
 
 def to_measured(
@@ -149,6 +189,7 @@ def to_measured(
         device=device,
         threads=conditions.threads,
         batch=conditions.batch,
+        memory_format=conditions.memory_format,
         rounds=timing.rounds,
         processes=0,
         noise="noisy" if noisy or timing.half_width > QUIET else "quiet",
@@ -158,7 +199,7 @@ def to_measured(
 
 
 def time_calls(
-    calls: Mapping[str, Call],
+    calls: Mapping[str, Callable[[], None]],
     sentinel: str,
     effort: Effort,
     *,
@@ -167,7 +208,7 @@ def time_calls(
 ) -> tuple[dict[str, Timing], int]:
     """Runs the protocol on prepared calls.
 
-    A round in which the sentinel is off is done again. After `NEW_STATE_ROUNDS` of them in a row the machine has
+    A round in which a visit of the sentinel is off is done again, or kept and counted where time is up. After `NEW_STATE_ROUNDS` of them in a row the machine has
     changed for good: what was recorded before is dropped, so that the figures are those of the present state.
 
     Args:
@@ -178,7 +219,7 @@ def time_calls(
         seed: Key of the visiting order.
 
     Returns:
-        Figures by key, each of `effort.min_rounds` rounds at least, and how many rounds had to be done again.
+        Figures by key, each of `effort.min_rounds` rounds at least, and how many rounds were disturbed.
     """
     keys = list(calls)
     with torch.inference_mode():
@@ -186,62 +227,73 @@ def time_calls(
             if key not in warm:
                 warm_up(call, effort)
         rounds: dict[str, list[np.ndarray]] = {key: [] for key in keys}
-        redone = in_a_row = 0
+        disturbed = in_a_row = 0
         end_s = time.perf_counter() + effort.max_s * len(keys)
         for number in itertools.count():
-            order = rng.generator(seed, "latency order", number).permutation(len(keys))
-            visit = {keys[index]: _visit(calls[keys[index]], effort) for index in order}
-            # From here on every round counts, so that it ends, and with enough rounds.
+            visits: dict[str, list[np.ndarray]] = {key: [] for key in keys}
+            for key in round_order(keys, sentinel, number, seed):
+                visits[key].append(_visit(calls[key], effort))
+            # From here on every round is kept, so that it ends, and with enough rounds.
             late = number + 1 >= 2 * effort.max_rounds or time.perf_counter() >= end_s
-            if not late and _disturbed(visit[sentinel], rounds[sentinel], effort):
-                redone, in_a_row = redone + 1, in_a_row + 1
-                if in_a_row < NEW_STATE_ROUNDS:
-                    continue
-                redone += len(rounds[sentinel]) - 1  # this one counts after all
-                rounds = {key: [] for key in keys}
-            in_a_row = 0
-            for key, calls_ms_C in visit.items():
-                rounds[key].append(calls_ms_C)
+            off = _disturbed(visits[sentinel], rounds[sentinel], effort)
+            disturbed += off
+            in_a_row = in_a_row + 1 if off and not late else 0
+            if 0 < in_a_row < NEW_STATE_ROUNDS:
+                continue
+            if in_a_row:
+                disturbed += len(rounds[sentinel]) - 1  # this one counts after all
+                rounds, in_a_row = {key: [] for key in keys}, 0
+            for key, visits_ms_VC in visits.items():
+                rounds[key].append(np.concatenate(visits_ms_VC))
             done = len(rounds[sentinel])
             if done >= effort.max_rounds or (done >= effort.min_rounds and late):
                 break
             # The interval costs milliseconds a network to compute: look at it every fifth round only.
             if done >= effort.min_rounds and done % 5 == 0 and _precise(rounds, effort):
                 break
-    return {key: summarise(np.stack(rounds[key]), seed=seed) for key in keys}, redone
+    return {key: summarise(np.stack(rounds[key]), seed=seed) for key in keys}, disturbed
 
 
-def warm_up(call: Call, effort: Effort) -> None:
+def round_order(keys: Sequence[str], sentinel: str, number: int, seed: int) -> list[str]:
+    """Returns whom a round visits: everyone in a fresh order, and the sentinel again after every tenth."""
+    order = [keys[index] for index in rng.generator(seed, "latency order", number).permutation(len(keys))]
+    for place in range(len(order) // SENTINEL_EVERY * SENTINEL_EVERY, 0, -SENTINEL_EVERY):
+        order.insert(place, sentinel)
+    return order
+
+
+def warm_up(call: Callable[[], None], effort: Effort) -> None:
     """Calls until two successive medians agree, within the limits of `effort`."""
     start_s = time.perf_counter()
     before_ms = float("inf")
-    while True:
+    for done in itertools.count(effort.settle_calls, effort.settle_calls):
         now_ms = float(np.median([_timed_ms(call) for _ in range(effort.settle_calls)]))
         spent_s = time.perf_counter() - start_s
         settled = abs(now_ms - before_ms) <= 0.01 * now_ms
-        if spent_s >= effort.max_warm_up_s or (settled and spent_s >= effort.warm_up_s):
+        enough = spent_s >= effort.max_warm_up_s or (settled and spent_s >= effort.warm_up_s)
+        if enough and done >= effort.warm_up_calls:
             return
         before_ms = now_ms
 
 
-def _timed_ms(call: Call) -> float:
+def _timed_ms(call: Callable[[], None]) -> float:
     start_ns = time.perf_counter_ns()
     call()
     return (time.perf_counter_ns() - start_ns) / 1e6
 
 
-def _visit(call: Call, effort: Effort) -> np.ndarray:
+def _visit(call: Callable[[], None], effort: Effort) -> np.ndarray:
     for _ in range(effort.unrecorded):
         call()
     return np.array([_timed_ms(call) for _ in range(effort.recorded)])
 
 
-def _disturbed(sentinel_ms_C: np.ndarray, earlier: list[np.ndarray], effort: Effort) -> bool:
+def _disturbed(visits_ms_VC: Sequence[np.ndarray], earlier: list[np.ndarray], effort: Effort) -> bool:
     # Three rounds are needed before their median means anything.
     if len(earlier) < 3:
         return False
     usual_ms = float(np.median(np.stack(earlier)))
-    return abs(float(np.median(sentinel_ms_C)) / usual_ms - 1.0) > effort.sentinel_band
+    return any(abs(float(np.median(ms_C)) / usual_ms - 1.0) > effort.sentinel_band for ms_C in visits_ms_VC)
 
 
 def _precise(rounds: Mapping[str, list[np.ndarray]], effort: Effort) -> bool:

@@ -17,10 +17,20 @@ from typing import Protocol
 
 import torch
 
+from posesearch.latency.call import Call
 from posesearch.latency.deploy import deploy
 from posesearch.latency.device import Fingerprint, device_name, fingerprint
-from posesearch.latency.measure import FAST, FULL, SENTINEL, Effort, pinned_threads, time_calls, to_measured
-from posesearch.latency.runtimes import Call, prepare
+from posesearch.latency.measure import (
+    FAST,
+    FULL,
+    SENTINEL,
+    Effort,
+    failed,
+    pinned_threads,
+    time_calls,
+    to_measured,
+)
+from posesearch.latency.runtimes import prepare
 from posesearch.latency.types import Conditions, Measured
 from posesearch.models.pose import PoseModel
 from posesearch.spaces.arch import Architecture
@@ -46,13 +56,13 @@ class LatencyMeter:
     Weights are random: latency does not depend on them.
 
     Args:
-        conditions: Device, runtime, precision, threads, batch.
+        conditions: Device, runtime, precision, threads, batch, memory format.
         sentinel: The network of the yardstick; a small one of the same space, of the same input size.
         effort: How long to measure each architecture.
 
     Raises:
         UsageError: Unknown runtime.
-        EnvironmentFault: The runtime does not run on the device.
+        EnvironmentFault: The runtime does not run on the device, or its package is missing.
     """
 
     def __init__(self, conditions: Conditions, sentinel: Architecture, *, effort: Effort = FAST) -> None:
@@ -98,7 +108,7 @@ class LatencyMeter:
     def _measure(self, arch: Architecture) -> Measured:
         calls = {"candidate": self._prepared(arch), SENTINEL: self._sentinel_call}
         with pinned_threads(self.conditions.threads):
-            timings, redone = time_calls(calls, SENTINEL, self._effort, warm=frozenset({SENTINEL}))
+            timings, disturbed = time_calls(calls, SENTINEL, self._effort, warm=frozenset({SENTINEL}))
         timing = timings["candidate"]
         self._yardstick_ms = min(self._yardstick_ms, timings[SENTINEL].p50_ms)
         drift = timings[SENTINEL].p50_ms / self._yardstick_ms
@@ -107,7 +117,7 @@ class LatencyMeter:
             timing,
             self.conditions,
             device_name(torch.device(self.conditions.device)),
-            noisy=not steady or redone > 0.1 * timing.rounds,
+            noisy=not steady or failed(disturbed, timing),
             drift=1.0 if steady else drift,
             yardstick_ms=self._yardstick_ms,
         )

@@ -7,10 +7,11 @@ reads one JSON request on standard input and writes one JSON answer on standard 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,9 @@ EffortName = Literal["full", "brief", "fast"]
 START_S = 120.0
 """Allowance for starting Python, importing torch and, on a GPU, making a context on a loaded machine."""
 
+BUILD_S = {"compile": 180.0, "onnxruntime": 30.0, "tensorrt": 300.0}
+"""Allowance a network for compiling, exporting or building an engine; torch's eager and graph modes need none."""
+
 
 def measure_fresh(
     archs: Sequence[Architecture],
@@ -44,7 +48,7 @@ def measure_fresh(
 
     Args:
         archs: Architectures of one input size; duplicates are measured once.
-        conditions: Device, runtime, precision, threads, batch.
+        conditions: Device, runtime, precision, threads, batch, memory format.
         processes: How many processes, at least 1; two are the protocol's minimum.
         effort: A key of `measure.EFFORTS`: "full", or "brief" where minutes count.
         seed: Key of the visiting order; each process has its own.
@@ -82,11 +86,20 @@ def combine(runs: Sequence[Measured]) -> Measured:
         device=first.device,
         threads=first.threads,
         batch=first.batch,
+        memory_format=first.memory_format,
+        device_ms=_median(run.device_ms for run in runs),
+        first_call_ms=_median(run.first_call_ms for run in runs),
+        notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
         rounds=sum(run.rounds for run in runs),
         processes=len(runs),
         noise="noisy" if noisy else "quiet",
         process_spread=spread,
     )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
 
 
 def _one_process(
@@ -99,7 +112,8 @@ def _one_process(
         "seed": seed,
     }
     # A network needs its warm-up and its rounds; ten times the usual covers a slow device.
-    limit_s = START_S + 10.0 * len(archs) * (EFFORTS[effort].max_s + EFFORTS[effort].max_warm_up_s)
+    each_s = 10.0 * (EFFORTS[effort].max_s + EFFORTS[effort].max_warm_up_s)
+    limit_s = START_S + len(archs) * (each_s + BUILD_S.get(conditions.runtime, 0.0))
     try:
         ended = subprocess.run(
             [sys.executable, "-m", "posesearch.latency.process"],
@@ -145,7 +159,9 @@ def answer_request(request: Mapping[str, Any]) -> dict[str, Any]:
 def main() -> int:
     """Answers one request from standard input; faults go to standard error in one line."""
     try:
-        answer = answer_request(json.load(sys.stdin))
+        # Standard output belongs to the answer; runtimes that print write to the log.
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = answer_request(json.load(sys.stdin))
     except PosesearchError as error:
         print(error, file=sys.stderr)
         return error.exit_code

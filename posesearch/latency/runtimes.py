@@ -1,124 +1,126 @@
-"""Ways to run a network once, each turned into a call that returns when the result is there."""
+"""The runtimes by name: which there are, which run here, and a network made ready to be timed in one."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import time
 
 import torch
 from torch import Tensor, nn
 
 from posesearch.errors import EnvironmentFault, UsageError, did_you_mean
+from posesearch.latency.call import Call, Runtime, as_tensors, check_same
+from posesearch.latency.runtime_onnx import check_onnxruntime, prepare_onnxruntime
+from posesearch.latency.runtime_onnx import installed as onnxruntime_installed
+from posesearch.latency.runtime_tensorrt import check_tensorrt, prepare_tensorrt
+from posesearch.latency.runtime_torch import (
+    check_compile,
+    check_cudagraph,
+    check_eager,
+    prepare_compile,
+    prepare_cudagraph,
+    prepare_eager,
+)
 from posesearch.latency.types import Conditions
 
-Call = Callable[[], None]
-Prepare = Callable[[nn.Module, Tensor], Call]
-
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
-# Calls on the capturing stream before a graph is recorded: cuDNN chooses algorithms and allocates on the first ones.
-GRAPH_WARM_UP_CALLS = 3
-
-
-def prepare_eager(model: nn.Module, images_BCHW: Tensor) -> Call:
-    """Plain PyTorch, one launch an operator; the protocol behind the published StarNet-Pose figures."""
-    device = images_BCHW.device
-    if device.type == "cuda":
-
-        def call_on_gpu() -> None:
-            model(images_BCHW)
-            torch.cuda.synchronize(device)
-
-        return call_on_gpu
-
-    def call() -> None:
-        model(images_BCHW)
-
-    return call
+RUNTIMES: dict[str, Runtime] = {
+    "eager": Runtime(prepare=prepare_eager, check=check_eager),
+    "cudagraph": Runtime(prepare=prepare_cudagraph, check=check_cudagraph),
+    "compile": Runtime(prepare=prepare_compile, check=check_compile),
+    "onnxruntime": Runtime(prepare=prepare_onnxruntime, check=check_onnxruntime),
+    "tensorrt": Runtime(prepare=prepare_tensorrt, check=check_tensorrt, lowers_precision=True),
+}
 
 
-def prepare_cudagraph(model: nn.Module, images_BCHW: Tensor) -> Call:
-    """The whole forward captured once as a CUDA graph and replayed: no launch cost an operator.
-
-    The graph is captured with the images' device as the current one, since `torch.cuda.graph` captures on a stream of
-    the current device. On `cuda:1` and beyond this has never run: no machine with two GPUs was at hand.
+def check_conditions(conditions: Conditions) -> None:
+    """Refuses conditions under which nothing can be measured here, before any work is done.
 
     Raises:
-        EnvironmentFault: The device is not a CUDA GPU.
+        UsageError: The runtime is not known, or cannot do the precision or memory format.
+        EnvironmentFault: The runtime needs another device, or a package that is not there.
     """
-    device = images_BCHW.device
-    check_runtime("cudagraph", device)
-    with torch.cuda.device(device):
-        stream = torch.cuda.Stream(device)
-        stream.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(stream):
-            for _ in range(GRAPH_WARM_UP_CALLS):
-                model(images_BCHW)
-        torch.cuda.current_stream(device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            kept_output = model(images_BCHW)
-
-    def call() -> None:
-        graph.replay()
-        torch.cuda.synchronize(device)
-
-    # The graph writes to this output and reads these weights and images for as long as it is replayed.
-    call.kept = (kept_output, model, images_BCHW)  # type: ignore[attr-defined]
-    return call
-
-
-RUNTIMES: dict[str, Prepare] = {"eager": prepare_eager, "cudagraph": prepare_cudagraph}
-GPU_RUNTIMES = ("cudagraph",)
-
-
-def counterpart(conditions: Conditions) -> Conditions | None:
-    """Returns the same conditions in the other runtime of a CUDA GPU, eager or CUDA graph; None on other devices."""
-    if torch.device(conditions.device).type != "cuda":
-        return None
-    return dataclasses.replace(conditions, runtime="cudagraph" if conditions.runtime == "eager" else "eager")
+    if conditions.runtime not in RUNTIMES:
+        raise UsageError(
+            f"--runtime '{conditions.runtime}' is not known.{did_you_mean(conditions.runtime, RUNTIMES)} "
+            f"Allowed: {', '.join(RUNTIMES)}."
+        )
+    RUNTIMES[conditions.runtime].check(conditions)
 
 
 def check_runtime(name: str, device: torch.device) -> None:
-    """Refuses a runtime that is not known, or does not run on the device.
+    """Refuses a runtime that is not known, or does not run on the device; in float32, see `check_conditions`.
 
     Raises:
         UsageError: It is not known; with the names that are.
-        EnvironmentFault: It needs another device.
+        EnvironmentFault: It needs another device, or a package that is not there.
     """
-    if name not in RUNTIMES:
-        raise UsageError(
-            f"--runtime '{name}' is not known.{did_you_mean(name, RUNTIMES)} Allowed: {', '.join(RUNTIMES)}."
-        )
-    if name in GPU_RUNTIMES and device.type != "cuda":
-        raise EnvironmentFault(
-            f"--runtime {name} needs a CUDA GPU, the device is '{device}'. "
-            "Use --runtime eager, or choose a GPU with --device cuda."
-        )
+    check_conditions(Conditions(device=str(device), runtime=name))
+
+
+def counterpart(conditions: Conditions) -> Conditions | None:
+    """Returns the same conditions in the runtime whose latency is shown beside.
+
+    On a GPU that is the CUDA graph (for a CUDA graph: eager), on a CPU ONNX Runtime (for ONNX Runtime: eager). None where
+    ONNX Runtime is not installed or cannot do the precision or memory format.
+    """
+    name = "cudagraph" if torch.device(conditions.device).type == "cuda" else "onnxruntime"
+    if conditions.runtime == name:
+        return dataclasses.replace(conditions, runtime="eager")
+    other = dataclasses.replace(conditions, runtime=name)
+    if name == "onnxruntime":
+        float32_in_order = (conditions.precision, conditions.memory_format) == ("fp32", "contiguous")
+        return other if onnxruntime_installed() and float32_in_order else None
+    return other
+
+
+def converted(
+    model: nn.Module, images_BCHW: Tensor, dtype: torch.dtype, memory_format: str
+) -> tuple[nn.Module, Tensor]:
+    """Returns the network, converted in place, and the images in a number format and a memory format."""
+    layout = LAYOUTS[memory_format]
+    # torch documents `memory_format` for modules; its type annotations do not know it.
+    model = model.to(dtype).to(memory_format=layout)  # type: ignore[call-overload]
+    return model, images_BCHW.to(dtype, memory_format=layout)
 
 
 def prepare(model: nn.Module, input_size: tuple[int, int], conditions: Conditions) -> Call:
-    """Puts `model` and one random batch on the device and returns the call to be timed.
+    """Puts `model` and one random batch on the device and returns the call to be timed, already called once.
 
-    The batch is random, not zero: zeros would let CPUs and power-limited GPUs run faster than real images do.
+    The batch is random, not zero: zeros would let CPUs and power-limited GPUs run faster than real images do. Except in
+    eager, the first result is compared with that of eager in float32.
 
     Args:
         model: In deploy form; it is moved to the device and converted in place.
         input_size: (height, width) in pixels.
-        conditions: Device, runtime, precision, batch.
+        conditions: Device, runtime, precision, threads, batch, memory format.
 
     Raises:
-        UsageError: Unknown runtime.
-        EnvironmentFault: The runtime needs another device, or the device is out of memory.
+        UsageError: Unknown runtime, or one that cannot do the precision or memory format.
+        EnvironmentFault: The runtime needs another device or a missing package, or the device is out of memory.
+        DataError: The runtime computes something else than eager.
     """
-    device, dtype = torch.device(conditions.device), DTYPES[conditions.precision]
-    check_runtime(conditions.runtime, device)
+    check_conditions(conditions)
+    device = torch.device(conditions.device)
+    runtime = RUNTIMES[conditions.runtime]
+    dtype = torch.float32 if runtime.lowers_precision else DTYPES[conditions.precision]
     try:
         with torch.inference_mode():
             images_BCHW = torch.randn(
                 conditions.batch, 3, *input_size, generator=torch.Generator().manual_seed(0)
-            ).to(device, dtype)
-            return RUNTIMES[conditions.runtime](model.to(device, dtype).eval(), images_BCHW)
+            ).to(device)
+            model = model.to(device).eval()
+            expected = None if conditions.runtime == "eager" else as_tensors(model(images_BCHW))
+            model, images_BCHW = converted(model, images_BCHW, dtype, conditions.memory_format)
+            start_ns = time.perf_counter_ns()
+            call = runtime.prepare(model, images_BCHW, conditions)
+            call()
+            call = call.started((time.perf_counter_ns() - start_ns) / 1e6)
+            if expected is not None:
+                check_same(call.launch(), expected, conditions)
+            return call
     except torch.cuda.OutOfMemoryError as error:
         raise EnvironmentFault(
             f"out of memory on {conditions.device} while preparing a network of batch {conditions.batch}. "

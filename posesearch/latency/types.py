@@ -18,6 +18,7 @@ PROTOCOL = "v1"
 """Name of the measuring protocol; figures of different protocols are not comparable."""
 
 PRECISIONS = ("fp32", "fp16", "bf16")
+MEMORY_FORMATS = ("contiguous", "channels_last")
 
 Noise = Literal["quiet", "noisy"]
 Percentile = Literal["p50", "p90"]
@@ -32,8 +33,9 @@ class Conditions:
         device: A torch device, "cpu" or "cuda:0".
         runtime: A key of `runtimes.RUNTIMES`.
         precision: "fp32", "fp16" or "bf16".
-        threads: CPU threads torch may use; one is the figure that does not depend on the neighbours.
+        threads: CPU threads the runtime may use; one is the figure that does not depend on the neighbours.
         batch: Images in one call.
+        memory_format: Order of images and weights in memory, "contiguous" (NCHW) or "channels_last" (NHWC).
     """
 
     device: str = "cpu"
@@ -41,13 +43,17 @@ class Conditions:
     precision: str = "fp32"
     threads: int = 1
     batch: int = 1
+    memory_format: str = "contiguous"
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise UsageError(
-                f"--precision '{self.precision}' is not known.{did_you_mean(self.precision, PRECISIONS)} "
-                f"Allowed: {', '.join(PRECISIONS)}."
-            )
+        for option, value, known in (
+            ("--precision", self.precision, PRECISIONS),
+            ("--memory-format", self.memory_format, MEMORY_FORMATS),
+        ):
+            if value not in known:
+                raise UsageError(
+                    f"{option} '{value}' is not known.{did_you_mean(value, known)} Allowed: {', '.join(known)}."
+                )
         for name in ("threads", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError(
@@ -102,6 +108,12 @@ class Measured:
         drift: By what factor the sentinel was slower than its best and the figures were divided; 1 when not.
         yardstick_ms: The sentinel's best latency, to which the figures were related; 0 when there was no yardstick.
         process_spread: (slowest - fastest) / median between processes; 0 for a single one.
+        memory_format: "contiguous" or "channels_last".
+        device_ms: Median of the GPU's own clock (CUDA events) over calls of their own, milliseconds; what `p50_ms` has
+            above it is the host's launching. None on a CPU, and where the runtime has a stream of its own.
+        first_call_ms: From the network to its first result, milliseconds: choosing kernels, capturing, compiling or
+            building an engine included. None where nobody looked.
+        notes: What the machine said of itself: why it was busy, the GPU's clocks, temperature and throttling.
         protocol: The measuring protocol.
     """
 
@@ -120,6 +132,10 @@ class Measured:
     drift: float = 1.0
     yardstick_ms: float = 0.0
     process_spread: float = 0.0
+    memory_format: str = "contiguous"
+    device_ms: float | None = None
+    first_call_ms: float | None = None
+    notes: tuple[str, ...] = ()
     protocol: str = PROTOCOL
 
     @property
@@ -174,8 +190,8 @@ class LatencyBudget:
     """An upper limit on measured latency; meaningless without the runtime and precision it holds for.
 
     While searching, the percentile itself decides (`allows`). A claim that is printed at the end rests on
-    `verdict`: "within" needs the upper end of the interval below the limit, "within noise" says that the percentile
-    is below it and the interval is not.
+    `verdict`: "within" needs a quiet measurement with the upper end of its interval below the limit, "within noise"
+    says that the percentile is below it, but the interval is not or the measurement was noisy.
 
     Attributes:
         latency_ms: The limit, milliseconds, more than 0.
@@ -234,7 +250,7 @@ class LatencyBudget:
         if not self.allows(measured):
             return "over"
         upper_ms = measured.at(self.percentile) * measured.ci_high_ms / measured.p50_ms
-        return "within" if upper_ms <= self.latency_ms else "within noise"
+        return "within" if measured.noise == "quiet" and upper_ms <= self.latency_ms else "within noise"
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the value as JSON-ready dict."""

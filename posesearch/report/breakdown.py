@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from posesearch.report.rows import Part, Point, RunRows
+from posesearch.report.rows import Part, RunRows
 from posesearch.report.style import RAMP, SECOND, SEEN, figure
+from posesearch.report.tables import picked
 from posesearch.report.words import listed_words
 
 if TYPE_CHECKING:
@@ -38,12 +39,7 @@ class BreakdownRow:
 
 def breakdown_info(rows: RunRows) -> tuple[BreakdownRow, ...]:
     """Returns the shares of the picks and the references that have counted parts."""
-    named: list[tuple[str, Point]] = []
-    for point in rows.front:
-        picks = rows.pick_names(point.arch_id)
-        if picks:
-            named.append((listed_words(picks), point))
-    named += [(point.name, point) for point in rows.references]
+    named = [*picked(rows), *((point.name, point) for point in rows.references)]
     table = []
     for name, point in named:
         for measure, count in _COUNTS.items():

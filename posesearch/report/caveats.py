@@ -22,7 +22,11 @@ def caveats(rows: RunRows, front: FrontInfo | None) -> tuple[str, ...]:
         )
     if front is not None and front.provisional:
         told.append("The search has not finished: this front is provisional and its picks are not chosen.")
-    if rows.front and not all(point.confirmed for point in rows.front):
+    if rows.label:
+        told.append(
+            f"No latency was measured: the front is {rows.label}. Run the same search on that device to measure it."
+        )
+    elif rows.front and not all(point.confirmed for point in rows.front):
         told.append("Latencies of the front were not all confirmed in a fresh process.")
     measured = [point.latency for point in (*rows.front, *rows.references)]
     measured += [model.latency for model in rows.models]
@@ -33,6 +37,11 @@ def caveats(rows: RunRows, front: FrontInfo | None) -> tuple[str, ...]:
         told.append("Some latencies have no interval.")
     if timed:
         told.append(f"Latency holds for this device and runtime only: {timed[0].where}.")
+    if timed and not any(point.predicted for point in (*rows.points, *rows.checks)):
+        told.append(
+            "Every candidate was measured, none predicted: there are no predictions to compare. A latency table makes "
+            "them: posesearch latency build."
+        )
     if rows.points and not rows.references:
         told.append(
             "No preset was evaluated under the same conditions, so the front stands without a reference."

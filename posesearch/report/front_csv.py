@@ -39,4 +39,5 @@ def _line(rows: RunRows, point: Point, rank: int | None) -> dict[str, object]:
         "macs": point.macs,
         "arch_id": point.arch_id,
         "code": point.code,
+        "predicted_latency_ms": point.predicted.latency_ms if point.predicted else None,
     }

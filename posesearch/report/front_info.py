@@ -17,15 +17,18 @@ from posesearch.report.words import (
     listed_words,
     measured_text,
     ms_text,
+    predicted_text,
     short_name,
 )
 
-Kind = Literal["over budget", "evaluated", "front", "reference"]
+Kind = Literal["over budget", "evaluated", "predicted", "front", "reference"]
 KIND_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "unknown": "over budget: timed, AP not evaluated",
+        "guessed": "over budget by prediction: AP not evaluated",
         "over budget": "over budget",
         "evaluated": "evaluated, within budget",
+        "predicted": "evaluated, latency only predicted",
         "front": "Pareto front",
         "reference": "preset, same supernet and device",
     }
@@ -56,6 +59,16 @@ class Mark:
     label: str = ""
 
     @property
+    def measured(self) -> bool:
+        """Whether the latency is measured; else it is predicted and must be shown as that."""
+        return self.point.latency is not None
+
+    @property
+    def latency_text(self) -> str:
+        """The latency with its unit, a predicted one with `~`."""
+        return f"{'' if self.measured else '~'}{ms_text(self.latency_ms)}"
+
+    @property
     def interval_ms(self) -> tuple[float, float]:
         """Lower and upper end of the interval."""
         return self.latency_ms - self.minus_ms, self.latency_ms + self.plus_ms
@@ -72,6 +85,7 @@ class FrontInfo:
         outside: Asks slower than the shown part.
         left_out: Marks thinned away to keep the page fast.
         footnote: What the star behind the name of a preset stands for; empty without one.
+        label: "predicted for DEVICE, unverified" where nothing was measured; else empty.
     """
 
     marks: tuple[Mark, ...]
@@ -85,6 +99,7 @@ class FrontInfo:
     left_out: int
     provisional: bool
     footnote: str = ""
+    label: str = ""
 
     def of(self, kind: Kind) -> tuple[Mark, ...]:
         """Returns the marks of one kind."""
@@ -99,13 +114,15 @@ class FrontInfo:
     @property
     def latency_title(self) -> str:
         """Title of the latency axis: percentile and unit."""
+        if self.label:
+            return f"median latency of one image, {self.label} (ms)"
         return f"measured latency of one image, {'median' if self.percentile == 'p50' else 'p90'} (ms)"
 
 
 def front_info(rows: RunRows) -> FrontInfo | None:
     """Returns the marks of the front's figure; None when nothing has been measured."""
     on_front = {point.arch_id for point in rows.front}
-    by_id = {point.arch_id: point for point in rows.points if point.latency is not None}
+    by_id = {point.arch_id: point for point in rows.points if point.figure_ms > 0}
     others = [point for point in by_id.values() if point.arch_id not in on_front]
     percentile = rows.budget.percentile if rows.budget else "p50"
     over = [point for point in others if not point.feasible]
@@ -113,7 +130,7 @@ def front_info(rows: RunRows) -> FrontInfo | None:
     kept_over, kept = (members[:: -(-len(members) // MAX_MARKS) or 1] for members in (over, evaluated))
     left_out = len(over) + len(evaluated) - len(kept_over) - len(kept)
     marks = [_mark("over budget", point, percentile) for point in kept_over]
-    marks += [_mark("evaluated", point, percentile) for point in kept]
+    marks += [_mark("evaluated" if point.latency else "predicted", point, percentile) for point in kept]
     for point in rows.front:
         marks.append(_mark("front", point, percentile, listed_words(rows.pick_names(point.arch_id))))
     marks += [_mark("reference", point, percentile, short_name(point.name)) for point in rows.references]
@@ -122,12 +139,12 @@ def front_info(rows: RunRows) -> FrontInfo | None:
         return None
     budget_ms = rows.budget.latency_ms if rows.budget else None
     latency_range = _latency_range(marks, budget_ms)
-    measured = next(mark.point.latency for mark in reversed(marks) if mark.point.latency is not None)
+    measured = next((mark.point.latency for mark in reversed(marks) if mark.point.latency is not None), None)
     return FrontInfo(
         marks=tuple(marks),
         budget_ms=budget_ms,
         percentile=percentile,
-        where=measured.where,
+        where=measured.where if measured is not None else rows.label or "predicted",
         conditions=rows.search_accuracy.conditions if rows.search_accuracy else "",
         latency_range_ms=latency_range,
         ap_range=_ap_range(marks),
@@ -135,12 +152,18 @@ def front_info(rows: RunRows) -> FrontInfo | None:
         left_out=left_out,
         provisional=not rows.finished,
         footnote=footnote(point.name for point in rows.references),
+        label=rows.label,
     )
 
 
 def front_takeaway(rows: RunRows) -> str:
     """Returns the one sentence that the front says."""
     best = _best(rows)
+    if best is not None and best.latency is None and best.predicted is not None:
+        return (
+            f"The most accurate architecture, AP {ap_text(best.ap)}, is predicted at {predicted_text(best.predicted)}"
+            f"{f': {rows.label}' if rows.label else ''}. No budget is met before it is measured."
+        )
     if best is None or best.latency is None:
         if rows.budget is None:
             return "The search has evaluated no architecture within the budget yet."
@@ -194,7 +217,16 @@ def _best(rows: RunRows) -> Point | None:
 def _mark(kind: Kind, point: Point, percentile: str, label: str = "") -> Mark:
     latency = point.latency
     if latency is None:
-        return Mark(kind=kind, point=point, latency_ms=0.0, ap=point.ap, label=label)
+        predicted = point.predicted
+        return Mark(
+            kind=kind,
+            point=point,
+            latency_ms=point.figure_ms,
+            ap=point.ap,
+            minus_ms=predicted.latency_ms - predicted.low_ms if predicted else 0.0,
+            plus_ms=predicted.high_ms - predicted.latency_ms if predicted else 0.0,
+            label=label,
+        )
     if percentile == "p90":
         # The interval is that of the median; the 90th percentile has none.
         return Mark(kind=kind, point=point, latency_ms=latency.p90_ms or 0.0, ap=point.ap, label=label)

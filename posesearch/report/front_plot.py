@@ -29,6 +29,7 @@ from posesearch.report.words import (
     fps_text,
     interval_text,
     ms_text,
+    predicted_text,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def front_plot(info: FrontInfo) -> Figure:
     styles: dict[Kind, dict[str, object]] = {
         "over budget": {"color": FAINT, "size": 7, "symbol": "circle-open"},
         "evaluated": {"color": SEEN, "size": 6, "opacity": 0.7},
+        "predicted": {"color": SEEN, "size": 6, "symbol": "square-open"},
         "front": {"color": FRONT, "size": 10, "line": {"color": PAPER, "width": 1.5}},
         "reference": {"color": REFERENCE, "size": 12, "symbol": "diamond"},
     }
@@ -62,16 +64,18 @@ def front_plot(info: FrontInfo) -> Figure:
                 hovertext=[hover(mark) for mark in drawn],
                 hoverinfo="text",
             )
-        if ticks:
-            plot.add_scatter(
-                x=[mark.latency_ms for mark in ticks],
-                y=[info.rug_height] * len(ticks),
-                mode="markers",
-                marker={"symbol": "line-ns-open", "size": 12, "color": SEEN, "opacity": 0.8},
-                name=KIND_NAMES["unknown"],
-                hovertext=[hover(mark) for mark in ticks],
-                hoverinfo="text",
-            )
+        for timed, name, size in ((True, "unknown", 12), (False, "guessed", 6)):
+            shown = [mark for mark in ticks if mark.measured == timed]
+            if shown:
+                plot.add_scatter(
+                    x=[mark.latency_ms for mark in shown],
+                    y=[info.rug_height] * len(shown),
+                    mode="markers",
+                    marker={"symbol": "line-ns-open", "size": size, "color": SEEN, "opacity": 0.8},
+                    name=KIND_NAMES[name],
+                    hovertext=[hover(mark) for mark in shown],
+                    hoverinfo="text",
+                )
     picks = [mark for mark in info.of("front") if mark.label and mark.ap is not None]
     if picks:
         plot.add_scatter(
@@ -114,6 +118,12 @@ def hover(mark: Mark) -> str:
     interval = interval_text(latency)
     ap = ap_text(mark.ap) if mark.ap is not None else "not evaluated"
     head = f"<b>{html.escape(mark.label)}</b><br>" if mark.label else ""
+    if latency is None:
+        told = f"{predicted_text(point.predicted)} predicted" if point.predicted else ms_text(None)
+        return (
+            f"{head}{html.escape(point.code)}<br>AP {ap} · {told}"
+            f"<br>{count_text(point.params)} params · {count_text(point.macs)} MACs"
+        )
     return (
         f"{head}{html.escape(point.code)}<br>AP {ap} · {ms_text(mark.latency_ms)}"
         f"{f' [{interval}]' if interval else ''}{' noisy' if latency and latency.noisy else ''} · {fps_text(latency)} images/s"
@@ -140,7 +150,7 @@ def _name(place: Place) -> dict[str, object]:
     name = html.escape(mark.label)
     return {
         "name": name,
-        "text": name if reference else f"<b>{name}</b><br>{ap_text(mark.ap)} · {ms_text(mark.latency_ms)}",
+        "text": name if reference else f"<b>{name}</b><br>{ap_text(mark.ap)} · {mark.latency_text}",
         "x": mark.latency_ms, "y": mark.ap,
         **_offset(place),
         "align": ("center", "left", "right")[across],
@@ -177,7 +187,7 @@ def _canvases(info: FrontInfo) -> tuple[Canvas, Canvas]:
 def _desk_size(mark: Mark) -> tuple[float, float]:
     if mark.kind == "reference":
         return 6.8 * len(mark.label) + 4, 20
-    figures = f"{ap_text(mark.ap)} · {ms_text(mark.latency_ms)}"
+    figures = f"{ap_text(mark.ap)} · {mark.latency_text}"
     return 7.6 * max(len(mark.label), len(figures)) + 4, 38
 
 

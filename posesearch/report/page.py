@@ -6,26 +6,16 @@ import base64
 import html
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from posesearch.report import breakdown, choices, curves, history, promises
+from posesearch.report import choices
 from posesearch.report.assets import CONTENT_POLICY, SCRIPT, script_json, style_sheet
 from posesearch.report.caveats import caveats, next_step
-from posesearch.report.front_info import against_references, front_info, front_takeaway
-from posesearch.report.front_plot import front_plot
-from posesearch.report.rows import RunRows
+from posesearch.report.front_info import front_info
+from posesearch.report.rows import Point, RunRows
+from posesearch.report.sections import Section, curve_sections, sections
 from posesearch.report.style import DARK
-from posesearch.report.tables import (
-    CODE_COLUMN,
-    FRONT_COLUMNS,
-    MODEL_COLUMNS,
-    TableRow,
-    front_note,
-    front_table,
-    model_conditions,
-    model_table,
-)
+from posesearch.report.tables import CODE_COLUMN, FRONT_COLUMNS, MODEL_COLUMNS, TableRow
 from posesearch.report.words import (
     ap_text,
     budget_text,
@@ -34,40 +24,18 @@ from posesearch.report.words import (
     fps_text,
     listed_words,
     measured_text,
+    predicted_text,
 )
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 _TEXT_COLUMNS = (FRONT_COLUMNS[1], MODEL_COLUMNS[0], CODE_COLUMN)
-_CURVES: tuple[tuple[str, curves.Phase, curves.Measure], ...] = (
-    ("Supernet training", "supernet", "loss"),
-    ("Supernet accuracy in training", "supernet", "AP"),
-    ("Retraining", "retraining", "loss"),
-    ("Accuracy in retraining", "retraining", "AP"),
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Section:
-    """One section: a takeaway and a detail in plain text, then a figure and/or ready HTML, then a note in plain text."""
-
-    key: str
-    title: str
-    takeaway: str
-    figure: Figure | None = None
-    detail: str = ""
-    body: str = ""
-    note: str = ""
 
 
 def render_page(rows: RunRows, png: bytes | None = None) -> str:
     """Returns the whole page; `png` is shown where scripts are switched off."""
     from plotly.offline import get_plotlyjs
 
-    sections = _sections(rows)
-    pair = _curve_sections(rows)
-    drawn = [section for section in (*sections, *pair) if section.figure is not None]
+    told, pair = sections(rows), curve_sections(rows)
+    drawn = [section for section in (*told, *pair) if section.figure is not None]
     figures = {f"figure-{section.key}": _plain(section.figure) for section in drawn}
     command = next_step(rows)
     title = html.escape(f"posesearch report: {rows.name}")
@@ -92,7 +60,7 @@ def render_page(rows: RunRows, png: bytes | None = None) -> str:
 {_cards(rows)}
 </header>
 <noscript><p>The figures need scripts; the tables do not.</p>{fallback}</noscript>
-{"".join(map(_section_html, sections))}
+{"".join(map(_section_html, told))}
 {curve_html}
 {_list_section("limits", "What was not measured", caveats(rows, front_info(rows)))}
 <section id="next" class="next"><h2>What to do next</h2><p>{html.escape(command[0])}</p><code>{html.escape(command[1])}</code></section>
@@ -107,109 +75,6 @@ def render_page(rows: RunRows, png: bytes | None = None) -> str:
 """
 
 
-def _sections(rows: RunRows) -> list[Section]:
-    sections = []
-    front = front_info(rows)
-    if front is not None:
-        sections.append(
-            Section(
-                key="front",
-                title="Pareto front: accuracy against latency",
-                takeaway=front_takeaway(rows),
-                detail=against_references(rows),
-                figure=front_plot(front),
-                note=" ".join(
-                    (
-                        f"Supernet AP: {front.conditions}." if front.conditions else "",
-                        f"Latency: {front.where}; bars are the interval of the median.",
-                        f"{front.footnote}." if front.footnote else "",
-                    )
-                ),
-            )
-        )
-    front_rows = front_table(rows)
-    if front_rows:
-        sections.append(
-            Section(
-                key="picks",
-                title="Picks and front",
-                takeaway=f"{counted(len(rows.front), 'architecture')} that no other one beats, fastest first.",
-                body=_table_html(FRONT_COLUMNS, front_rows),
-                note=front_note(rows),
-            )
-        )
-    promised = promises.promises_info(rows)
-    if promised:
-        sections.append(
-            Section(
-                key="models",
-                title="Models: supernet against retrained",
-                takeaway=promises.promises_takeaway(promised),
-                figure=promises.promises_plot(promised),
-                body=_table_html(MODEL_COLUMNS, model_table(rows)),
-                note="; ".join(model_conditions(rows)) + ". PCK is that of the last evaluation in the row.",
-            )
-        )
-    told = history.history_info(rows)
-    if told:
-        sections.append(
-            Section(
-                key="history",
-                title="Search history",
-                takeaway=history.history_takeaway(told, len(rows.points)),
-                figure=history.history_plot(told),
-            )
-        )
-    if told:
-        sections.append(_choices_section(rows))
-    shares = breakdown.breakdown_info(rows)
-    if shares:
-        sections.append(
-            Section(
-                key="breakdown",
-                title="Where the work goes",
-                takeaway=breakdown.breakdown_takeaway(shares),
-                figure=breakdown.breakdown_plot(shares),
-                note="Computed costs, not measured latency. With one image on a GPU the number of operators often "
-                "limits the speed, on a CPU the MACs.",
-            )
-        )
-    return sections
-
-
-def _choices_section(rows: RunRows) -> Section:
-    table = choices.choices_info(rows)
-    title = "Which choices matter"
-    if not table.rows:
-        return Section(
-            key="choices", title=title, takeaway=choices.too_few_text(choices.evaluated_count(rows))
-        )
-    return Section(
-        key="choices",
-        title=title,
-        takeaway=choices.choices_takeaway(table),
-        figure=choices.choices_plot(table),
-        note="Held-out shares of a ridge regression on single choices, over the architectures this search visited; "
-        "interactions and noise are the rest. Left of the dotted line an AP share may be chance.",
-    )
-
-
-def _curve_sections(rows: RunRows) -> list[Section]:
-    sections = []
-    for title, phase, measure in _CURVES:
-        lines = curves.curves_info(rows, phase, measure)
-        if lines:
-            sections.append(
-                Section(
-                    key=f"{phase}-{measure.lower()}",
-                    title=title,
-                    takeaway=curves.curves_takeaway(lines, measure),
-                    figure=curves.curves_plot(lines, measure),
-                )
-            )
-    return sections
-
-
 def _lead(rows: RunRows) -> str:
     if not rows.points:
         return next_step(rows)[0].split(". ")[0].rstrip(":.") + "."
@@ -221,6 +86,8 @@ def _lead(rows: RunRows) -> str:
         told.append(f"{len(rows.front)} on the front")
     if rows.budget:
         told.append(f"budget {budget_text(rows.budget.latency_ms)} ({rows.budget.percentile})")
+    if rows.label:
+        told.append(rows.label)
     if not rows.finished:
         told.append("search not finished")
     return ", ".join(told) + "."
@@ -237,10 +104,16 @@ def _cards(rows: RunRows) -> str:
                 f'<a class="card" href="#arch-{html.escape(point.arch_id, quote=True)}">'
                 f'<span class="name">{html.escape(listed_words(names))}</span>'
                 f"<b>{ap_text(point.ap)} AP</b>"
-                f"{measured_text(point.latency)}<br>{fps_text(point.latency)} images/s{note}"
+                f"{_speed(point)}{note}"
                 f"<small>{count_text(point.params)} params · {html.escape(point.code)}</small></a>"
             )
     return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
+
+
+def _speed(point: Point) -> str:
+    if point.latency is None and point.predicted is not None:
+        return f"{html.escape(predicted_text(point.predicted))}<br>predicted, unverified"
+    return f"{measured_text(point.latency)}<br>{fps_text(point.latency)} images/s"
 
 
 def _section_html(section: Section) -> str:
@@ -253,10 +126,11 @@ def _section_html(section: Section) -> str:
         else ""
     )
     detail = f"<p>{html.escape(section.detail)}</p>" if section.detail else ""
+    table = _table_html(section.columns, section.table) if section.table else ""
     note = f'<p class="note">{html.escape(section.note)}</p>' if section.note else ""
     return (
         f'<section id="{section.key}"><h2>{html.escape(section.title)}</h2><p class="takeaway">{takeaway}</p>'
-        f"{detail}{figure}{section.body}{note}</section>"
+        f"{detail}{figure}{table}{note}</section>"
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from posesearch.report.front_info import AP_TITLE, BETTER, KIND_NAMES, FrontInfo, Mark
 from posesearch.report.placing import Canvas, Place, better_on_left, budget_on_right, notes_of, place_names
 from posesearch.report.style import BUDGET, FAINT, FRONT, GRID, INK, MUTED, PAPER, REFERENCE, SEEN
-from posesearch.report.words import ap_text, budget_text, ms_text
+from posesearch.report.words import ap_text, budget_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,24 +58,30 @@ def _frame(axes: Axes, info: FrontInfo) -> None:
 
 def _draw_asks(axes: Axes, info: FrontInfo) -> None:
     over = info.of("over budget")
-    ticks = [mark.latency_ms for mark in over if mark.ap is None]
-    if ticks:
-        axes.plot(
-            ticks,
-            [info.rug_height] * len(ticks),
-            linestyle="",
-            marker="|",
-            markersize=13,
-            color=SEEN,
-            alpha=0.6,
-            label=KIND_NAMES["unknown"],
-        )
+    for measured, name, size in ((True, "unknown", 13), (False, "guessed", 6)):
+        ticks = [mark.latency_ms for mark in over if mark.ap is None and mark.measured == measured]
+        if ticks:
+            axes.plot(
+                ticks,
+                [info.rug_height] * len(ticks),
+                linestyle="",
+                marker="|",
+                markersize=size,
+                color=SEEN,
+                alpha=0.6,
+                label=KIND_NAMES[name],
+            )
     x, y = _columns(over)
     if x:
         axes.scatter(x, y, s=22, facecolors="none", edgecolors=FAINT, label=KIND_NAMES["over budget"])
     x, y = _columns(info.of("evaluated"))
     if x:
         axes.scatter(x, y, s=16, color=SEEN, alpha=0.5, linewidths=0, label=KIND_NAMES["evaluated"])
+    x, y = _columns(info.of("predicted"))
+    if x:
+        axes.scatter(
+            x, y, s=18, marker="s", facecolors="none", edgecolors=SEEN, label=KIND_NAMES["predicted"]
+        )
 
 
 def _draw_front(axes: Axes, info: FrontInfo) -> None:
@@ -136,7 +142,7 @@ def _draw_name(axes: Axes, place: Place) -> None:
 
 
 def _lines(mark: Mark) -> list[str]:
-    figures = f"{ap_text(mark.ap)} · {ms_text(mark.latency_ms)}"
+    figures = f"{ap_text(mark.ap)} · {mark.latency_text}"
     return [mark.label] if mark.kind == "reference" else [mark.label, figures]
 
 

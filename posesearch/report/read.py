@@ -9,8 +9,10 @@ from typing import Any
 
 from posesearch.errors import DataError
 from posesearch.files import read_json, read_jsonl
+from posesearch.report.extras import extras_of
 from posesearch.report.fields import integer, mapping, number, rows_of, text
-from posesearch.report.rows import Accuracy, Budget, CurvePoint, Latency, Model, Part, Point, RunRows
+from posesearch.report.read_latency import also_of, latency_of, prediction_of
+from posesearch.report.rows import Accuracy, Budget, CurvePoint, Model, Part, Point, RunRows
 from posesearch.report.words import counted
 from posesearch.spaces.space import GENE_KINDS
 
@@ -21,8 +23,12 @@ GENERATED = "runs/generated-people"
 LOSS_SERIES = ("largest", "smallest", "random")
 
 
-def read_run(run_folder: Path) -> RunRows:
+def read_run(run_folder: Path, extras: Mapping[str, Any] = MappingProxyType({})) -> RunRows:
     """Returns the rows of a run.
+
+    Args:
+        run_folder: The folder.
+        extras: What it does not hold, see `extras.extras_of`.
 
     Raises:
         DataError: The folder holds no run, or one of its files is broken; the message names file and key.
@@ -48,7 +54,7 @@ def read_run(run_folder: Path) -> RunRows:
         name=str(manifest.get("name") or run_folder.name),
         facts=tuple(facts_of(manifest, result)),
         points=points,
-        front=tuple(sorted(front, key=lambda point: point.latency.p50_ms if point.latency else 0.0)),
+        front=tuple(sorted(front, key=lambda point: point.figure_ms)),
         picks=tuple((pick, str(picks[pick])) for pick in PICK_ORDER if picks.get(pick)),
         references=tuple(
             point_of(row, str(result_file)) for row in rows_of(result, "references", str(result_file))
@@ -60,6 +66,12 @@ def read_run(run_folder: Path) -> RunRows:
         supernet_done=(run_folder / "supernet" / "supernet.safetensors").is_file(),
         fastest=point_of(fastest, f"{result_file}: fastest") if fastest else None,
         search_accuracy=_search_accuracy(run_folder / "search" / "evaluations.jsonl"),
+        checks=tuple(
+            point_of({**row, "latency": row.get("measured")}, f"{result_file}: checks")
+            for row in rows_of(result, "checks", str(result_file))
+        ),
+        label=text(result, "label"),
+        extras=extras_of(extras),
     )
 
 
@@ -93,28 +105,9 @@ def point_of(row: Any, where: str) -> Point:
         name=text(row, "reference"),
         confirmed=confirmed is not None,
         verdict=text(row, "verdict"),
-    )
-
-
-def latency_of(plain: Any, where: str) -> Latency | None:
-    """Returns a measured latency; None where there is none or only a prediction, which is another thing."""
-    if not plain:
-        return None
-    plain = mapping(plain, where)
-    median = number(plain, "p50_ms", where)
-    if plain.get("kind") != "measured" or median is None or median <= 0:
-        return None
-    threads = plain.get("threads")
-    words = [text(plain, key) for key in ("runtime", "precision", "device")]
-    words.append(f"{threads} thread{'s' if threads != 1 else ''}" if threads else "")
-    words.append(f"batch {plain['batch']}" if plain.get("batch") else "")
-    return Latency(
-        p50_ms=median,
-        p90_ms=number(plain, "p90_ms", where),
-        ci_low_ms=number(plain, "ci_low_ms", where),
-        ci_high_ms=number(plain, "ci_high_ms", where),
-        where=", ".join(word for word in words if word),
-        noisy=plain.get("noise") == "noisy",
+        predicted=prediction_of(row.get("predicted"), f"{where}: predicted")
+        or prediction_of(row.get("latency"), f"{where}: latency"),
+        also=also_of(row.get("confirmed_also"), f"{where}: confirmed_also"),
     )
 
 
@@ -169,9 +162,9 @@ def genes_of(arch: Any, where: str) -> tuple[tuple[str, int], ...]:
 
 def provisional_front(points: Sequence[Point]) -> tuple[Point, ...]:
     """Returns the points within budget that no other one beats, for a search that has not finished."""
-    known = {p.arch_id: p for p in points if p.feasible and p.ap is not None and p.latency is not None}
+    known = {p.arch_id: p for p in points if p.feasible and p.ap is not None and p.figure_ms > 0}
     front: list[Point] = []
-    for point in sorted(known.values(), key=lambda p: (p.latency.p50_ms if p.latency else 0, -(p.ap or 0))):
+    for point in sorted(known.values(), key=lambda p: (p.figure_ms, -(p.ap or 0))):
         if not front or (point.ap or 0) > (front[-1].ap or 0):
             front.append(point)
     return tuple(front)
@@ -205,6 +198,7 @@ def read_models(folder: Path) -> Iterable[Model]:
             extracted=accuracy_of(plain.get("extracted"), f"{where}: extracted"),
             retrained=accuracy_of(plain.get("retrained"), f"{where}: retrained"),
             latency=latency_of(plain.get("latency"), f"{where}: latency"),
+            predicted=prediction_of(plain.get("latency"), f"{where}: latency"),
         )
 
 

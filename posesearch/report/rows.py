@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from posesearch.report.extras import Extras
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +20,8 @@ class Latency:
         fps: Images a second, 1000 / p50_ms.
         where: Runtime, precision, device and threads in one phrase.
         noisy: The machine was busy during the measurement.
+        runtime: How the network was run, such as "eager".
+        device_ms: Median on the GPU's own clock; None on a CPU.
     """
 
     p50_ms: float
@@ -26,6 +30,8 @@ class Latency:
     ci_high_ms: float | None = None
     where: str = ""
     noisy: bool = False
+    runtime: str = ""
+    device_ms: float | None = None
 
     @property
     def fps(self) -> float:
@@ -39,6 +45,23 @@ class Latency:
             return False
         low, high, other_low, other_high = (end or 0.0 for end in ends)
         return low <= other_high and other_low <= high
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """A latency that a table predicts: never shown without saying so, and never compared with a budget as if measured.
+
+    Attributes:
+        latency_ms: Predicted median, milliseconds.
+        low_ms: Lower end of the bound.
+        high_ms: Upper end of the bound.
+        source: Identity of the table.
+    """
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +86,8 @@ class Point:
         confirmed: The latency was measured again in a fresh process.
         genes: Each decision and its value, in the order of the space.
         verdict: What the search said of the confirmed latency: "within", "within noise" or "over"; empty if nothing.
+        predicted: What a latency table said before it was measured, if it was.
+        also: (runtime, latency) in further runtimes.
     """
 
     arch_id: str
@@ -79,6 +104,15 @@ class Point:
     name: str = ""
     confirmed: bool = False
     verdict: str = ""
+    predicted: Prediction | None = None
+    also: tuple[tuple[str, Latency], ...] = ()
+
+    @property
+    def figure_ms(self) -> float:
+        """The measured median, else the predicted one, milliseconds; 0 where there is neither."""
+        if self.latency is not None:
+            return self.latency.p50_ms
+        return self.predicted.latency_ms if self.predicted is not None else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +159,7 @@ class Model:
         supernet: AP with supernet weights, on the search split.
         extracted: AP of the extracted weights on the validation set, before retraining.
         retrained: AP after retraining, on the validation set.
+        predicted: The latency by a table, where none was measured.
     """
 
     name: str
@@ -136,6 +171,7 @@ class Model:
     extracted: Accuracy | None
     retrained: Accuracy | None
     latency: Latency | None
+    predicted: Prediction | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,6 +231,9 @@ class RunRows:
         finished: The search wrote its result; otherwise `front` is provisional and unconfirmed.
         fastest: The fastest architecture measured, told when nothing meets the budget.
         search_accuracy: Conditions of the supernet APs; its `ap` is of no meaning here.
+        checks: Architectures the search chose by a prediction and measured then, in that order.
+        label: "predicted for DEVICE, unverified" where the device of the search was not there; else empty.
+        extras: What was handed over besides the run folder.
     """
 
     name: str
@@ -210,6 +249,9 @@ class RunRows:
     supernet_done: bool = False
     fastest: Point | None = None
     search_accuracy: Accuracy | None = None
+    checks: tuple[Point, ...] = ()
+    label: str = ""
+    extras: Extras = field(default_factory=Extras)
 
     def pick_names(self, arch_id: str) -> tuple[str, ...]:
         """Returns the picks that this architecture is, e.g. ("knee", "best")."""

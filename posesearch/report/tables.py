@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from posesearch.report.rows import Model, Point, RunRows
+from posesearch.report.rows import Latency, Model, Point, Prediction, RunRows
 from posesearch.report.words import (
     NONE,
     ap_text,
@@ -13,6 +13,7 @@ from posesearch.report.words import (
     fps_text,
     interval_text,
     listed_words,
+    predicted_text,
     short_name,
     significant,
 )
@@ -51,6 +52,12 @@ class TableRow:
     mark: str = ""
 
 
+def picked(rows: RunRows) -> tuple[tuple[str, Point], ...]:
+    """Returns the picks in the order of the front, each once, with their names in one phrase."""
+    named = ((rows.pick_names(point.arch_id), point) for point in rows.front)
+    return tuple((listed_words(names), point) for names, point in named if names)
+
+
 def front_table(rows: RunRows) -> tuple[TableRow, ...]:
     """Returns the front, fastest first, then the references; cells in the order of `FRONT_COLUMNS`."""
     table = []
@@ -83,12 +90,13 @@ def front_table(rows: RunRows) -> tuple[TableRow, ...]:
 
 
 def front_note(rows: RunRows) -> str:
-    """Returns under which conditions the figures of the front's table hold."""
+    """Returns under which conditions the figures of the front's table hold, and which of them are predicted."""
     conditions = rows.search_accuracy.conditions if rows.search_accuracy else ""
     stars = footnote(point.name for point in rows.references)
     return " ".join(
         (
             "The latency is the median with its interval in brackets; noisy: the machine was busy.",
+            f"With ~: {rows.label}." if rows.label else "",
             f"AP is that of the supernet: {conditions or 'search split'}.",
             f"{stars}." if stars else "",
         )
@@ -127,7 +135,7 @@ def _point_cells(point: Point) -> tuple[str, ...]:
     latency = point.latency
     return (
         ap_text(point.ap),
-        _latency_cell(point),
+        latency_cell(latency, point.predicted),
         NONE if latency is None or latency.p90_ms is None else significant(latency.p90_ms),
         fps_text(latency),
         count_text(point.params),
@@ -136,12 +144,13 @@ def _point_cells(point: Point) -> tuple[str, ...]:
     )
 
 
-def _latency_cell(row: Point | Model) -> str:
-    if row.latency is None:
-        return NONE
-    interval = interval_text(row.latency)
-    noisy = " noisy" if row.latency.noisy else ""
-    return f"{significant(row.latency.p50_ms)}{f' [{interval}]' if interval else ''}{noisy}"
+def latency_cell(latency: Latency | None, predicted: Prediction | None = None) -> str:
+    """Returns a latency without its unit, a predicted one with `~` before it and the word behind."""
+    if latency is None:
+        return NONE if predicted is None else f"{predicted_text(predicted, unit='')} predicted"
+    interval = interval_text(latency)
+    noisy = " noisy" if latency.noisy else ""
+    return f"{significant(latency.p50_ms)}{f' [{interval}]' if interval else ''}{noisy}"
 
 
 def _model_cells(model: Model) -> tuple[str, ...]:
@@ -153,7 +162,7 @@ def _model_cells(model: Model) -> tuple[str, ...]:
             for accuracy in (model.supernet, model.extracted, model.retrained)
         ),
         ap_text(last.pck if last else None),
-        _latency_cell(model),
+        latency_cell(model.latency, model.predicted),
         fps_text(model.latency),
         count_text(model.params),
         model.code,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from posesearch.report.rows import Latency
+from posesearch.report.rows import Latency, Prediction
 
 NONE = "—"
 
@@ -40,6 +40,12 @@ def measured_text(latency: Latency | None) -> str:
     return (
         f"{ms_text(latency.p50_ms)}{f' [{interval}]' if interval else ''}{' noisy' if latency.noisy else ''}"
     )
+
+
+def predicted_text(predicted: Prediction, unit: str = " ms") -> str:
+    """Returns a prediction with its bound, marked as one: `~1.44 ms [1.38-1.53]`."""
+    bound = f"{significant(predicted.low_ms)}-{significant(predicted.high_ms)}"
+    return f"~{significant(predicted.latency_ms)}{unit} [{bound}]"
 
 
 def claimed_text(latency: Latency) -> str:

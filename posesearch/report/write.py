@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from posesearch.errors import EnvironmentFault
 from posesearch.files import write_bytes_atomic, write_text_atomic
@@ -32,16 +35,20 @@ class ReportFiles:
     summary: str
 
 
-def write_report(run_folder: Path) -> ReportFiles:
+def write_report(run_folder: Path, extras: Mapping[str, Any] = MappingProxyType({})) -> ReportFiles:
     """Writes the report of a run into its folder, from whatever has run so far.
 
     A picture or table of an earlier search that this one has nothing for is removed: it would be taken for this one's.
+
+    Args:
+        run_folder: The folder.
+        extras: What it does not hold, see `extras.extras_of`.
 
     Raises:
         DataError: The folder holds no run, or one of its files is broken.
         EnvironmentFault: A file cannot be written.
     """
-    rows = read_run(run_folder)
+    rows = read_run(run_folder, extras)
     info = front_info(rows)
     html_file, png_file, csv_file = (run_folder / name for name in ("report.html", "front.png", "front.csv"))
     png = front_png(info, f"{rows.name}: accuracy against latency") if info is not None else None

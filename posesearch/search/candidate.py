@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from posesearch.errors import DataError
-from posesearch.latency.types import LatencyBudget, Measured, measured_from_plain
+from posesearch.latency.types import (
+    Latency,
+    LatencyBudget,
+    Measured,
+    Predicted,
+    latency_from_plain,
+    measured_from_plain,
+)
 from posesearch.spaces.arch import Architecture
+
+UNVERIFIED = "unverified"
+"""The verdict on a prediction for a device that is not here."""
 
 
 class CostLike(Protocol):
@@ -42,28 +52,30 @@ class Candidate:
         trial: Number of the Optuna trial.
         arch: The architecture.
         cost: `Cost.to_plain()` of it.
-        latency: Its measured latency.
-        feasible: Whether the latency is within the budget of the study.
+        latency: What decided about it: its measured latency, or with a latency table a prediction.
+        feasible: Whether that is within the budget of the study, of a prediction its upper bound.
         ap: AP on the search split, 0 to 1; None when it was over budget and never evaluated.
         origin: "smallest", "fastest", "largest", "reference: NAME", "start" (spread over the latencies), "sampler" or
             "nearby" (beside a proposal that was over budget or known).
         study: Name of the Optuna study.
+        predicted: What a latency table said when it was asked; kept when it is measured later.
         repeated: The architecture had been asked before; the answer came from memory.
     """
 
     trial: int
     arch: Architecture
     cost: Mapping[str, Any]
-    latency: Measured
+    latency: Latency
     feasible: bool
     ap: float | None
     origin: str
     study: str
+    predicted: Predicted | None = None
     repeated: bool = False
 
     def to_row(self) -> dict[str, Any]:
-        """Returns the line of `candidates.jsonl`."""
-        return {
+        """Returns the line of `candidates.jsonl`; a key `predicted` only where there was a table."""
+        row = {
             "trial": self.trial,
             "arch_id": self.arch.id,
             "code": self.arch.code,
@@ -76,6 +88,7 @@ class Candidate:
             "repeated": self.repeated,
             "study": self.study,
         }
+        return row if self.predicted is None else {**row, "predicted": self.predicted.to_plain()}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], source: str) -> Candidate:
@@ -84,16 +97,23 @@ class Candidate:
         Raises:
             DataError: A key is missing or does not fit.
         """
+        predicted = latency_from_plain(row["predicted"], source) if row.get("predicted") else None
+        if isinstance(predicted, Measured):
+            raise DataError(
+                f"{source}: expected a predicted latency under 'predicted', found a measured one. "
+                "Delete the search folder of the run and search again."
+            )
         try:
             return cls(
                 trial=int(row["trial"]),
                 arch=Architecture.from_plain(row["arch"], source),
                 cost=row["cost"],
-                latency=measured_from_plain(row["latency"], source),
+                latency=latency_from_plain(row["latency"], source),
                 feasible=bool(row["feasible"]),
                 ap=None if row["AP"] is None else float(row["AP"]),
                 origin=str(row["origin"]),
                 study=str(row["study"]),
+                predicted=predicted,
                 repeated=bool(row.get("repeated", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -109,13 +129,19 @@ class FrontMember:
 
     Attributes:
         candidate: The candidate.
-        confirmed: The latency its rank and every claim rest on.
+        confirmed: The measured latency its rank and every claim rest on; None where the device is not here, so that
+            there is a prediction and no claim.
         confirmed_also: Latencies in further runtimes, to be shown beside it; they decide nothing.
     """
 
     candidate: Candidate
-    confirmed: Measured
+    confirmed: Measured | None
     confirmed_also: tuple[Measured, ...] = ()
+
+    @property
+    def latency(self) -> Latency:
+        """The confirmed latency, or the prediction."""
+        return self.confirmed if self.confirmed is not None else self.candidate.latency
 
     @property
     def ap(self) -> float:
@@ -126,12 +152,13 @@ class FrontMember:
     def to_row(self, budget: LatencyBudget) -> dict[str, Any]:
         """Returns the row of `result.json`: the candidate, `confirmed`, `verdict` and `confirmed_also` by runtime.
 
-        Where there is no other runtime (on a CPU), there is no key `confirmed_also`.
+        Where there is no other runtime, there is no key `confirmed_also`; where nothing was measured, `confirmed` is
+        None and the verdict "unverified".
         """
         row = {
             **self.candidate.to_row(),
-            "confirmed": self.confirmed.to_plain(),
-            "verdict": budget.verdict(self.confirmed),
+            "confirmed": self.confirmed.to_plain() if self.confirmed else None,
+            "verdict": budget.verdict(self.confirmed) if self.confirmed else UNVERIFIED,
         }
         if self.confirmed_also:
             row["confirmed_also"] = {also.runtime: also.to_plain() for also in self.confirmed_also}
@@ -146,7 +173,9 @@ class FrontMember:
         """
         return cls(
             candidate=Candidate.from_row(row, source),
-            confirmed=measured_from_plain(row.get("confirmed"), source),
+            confirmed=None
+            if row.get("verdict") == UNVERIFIED
+            else measured_from_plain(row.get("confirmed"), source),
             confirmed_also=tuple(
                 measured_from_plain(also, source) for also in row.get("confirmed_also", {}).values()
             ),

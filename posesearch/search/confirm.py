@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from posesearch.latency.types import LatencyBudget, Measured
+from posesearch.latency.types import Latency, LatencyBudget, Measured
 from posesearch.search.candidate import Candidate, FrontMember
 from posesearch.search.front import pareto_front
+from posesearch.search.limit import figure_ms
 from posesearch.spaces.arch import Architecture
 
 Confirm = Callable[[Sequence[Architecture]], Mapping[str, Measured]]
 """Measures architectures for a claim (in fresh processes) and gives the latencies by `Architecture.id`."""
-
-ROUNDS = 3
-"""After each round the front may hold members not confirmed yet; in the last one, these are left out."""
 
 
 def confirm_front(
@@ -27,31 +26,26 @@ def confirm_front(
     """Ranks candidates by confirmed latency.
 
     The front of the search's own figures is confirmed; members over budget leave it, and the front of what remains is
-    formed again. A candidate not confirmed yet takes part with its own figure, put on the best yardstick of all, times
-    the usual ratio between confirmed and own, since processes differ by a common factor.
+    formed again, until all of it is confirmed: nothing is left out for lack of a measurement. Each round confirms at
+    least one more, so that it ends. A candidate not confirmed yet takes part with its own figure, put on the best yardstick of all, times
+    the usual ratio between confirmed and own, since processes differ by a common factor. A candidate known by a
+    prediction takes part likewise: it enters the front by being confirmed or not at all.
 
     Args:
-        candidates: Evaluated candidates within the budget, each architecture once.
+        candidates: Evaluated candidates that may lie within the budget, each architecture once.
         budget: The budget.
-        confirm: Measures again; None takes the search's figures as they are.
+        confirm: Measures again; None takes the search's measurements as they are.
         extra: Candidates to measure in the same processes for comparison; they do not enter the front.
 
     Returns:
         The front, fastest first; the members found over budget; and all confirmed latencies by architecture id.
     """
     if confirm is None:
-        own = {c.arch.id: c.latency for c in (*candidates, *extra)}
-        return _front(candidates, own, budget), (), own
+        own = {c.arch.id: c.latency for c in (*candidates, *extra) if isinstance(c.latency, Measured)}
+        return _front([c for c in candidates if c.arch.id in own], own, budget), (), own
     confirmed: dict[str, Measured] = {}
     own_ms = _own_figures(candidates, budget)
-    for _ in range(ROUNDS):
-        front = pareto_front(
-            [c for c in candidates if _within(c, confirmed, budget)],
-            _point(own_ms, confirmed, _usual_ratio(own_ms, confirmed, budget), budget),
-        )
-        wanted = [c.arch for c in (*front, *extra) if c.arch.id not in confirmed]
-        if not wanted:
-            break
+    while wanted := _unconfirmed(candidates, own_ms, confirmed, budget, extra):
         confirmed.update(confirm(wanted))
     known = [c for c in candidates if c.arch.id in confirmed]
     rejected = tuple(
@@ -62,12 +56,30 @@ def confirm_front(
     return _front(known, confirmed, budget), rejected, confirmed
 
 
+def _unconfirmed(
+    candidates: Sequence[Candidate],
+    own_ms: Mapping[str, float],
+    confirmed: Mapping[str, Measured],
+    budget: LatencyBudget,
+    extra: Sequence[Candidate],
+) -> list[Architecture]:
+    front = pareto_front(
+        [c for c in candidates if _within(c, confirmed, budget)],
+        _point(own_ms, confirmed, _usual_ratio(own_ms, confirmed, budget), budget),
+    )
+    return list(dict.fromkeys(c.arch for c in (*front, *extra) if c.arch.id not in confirmed))
+
+
 def _front(
     candidates: Sequence[Candidate], confirmed: Mapping[str, Measured], budget: LatencyBudget
 ) -> tuple[FrontMember, ...]:
-    members = [FrontMember(candidate=c, confirmed=confirmed[c.arch.id]) for c in candidates]
-    inside = [m for m in members if budget.allows(m.confirmed)]
-    return pareto_front(inside, lambda m: (m.ap, m.confirmed.at(budget.percentile)))
+    inside = [
+        # A candidate that was doubtful by its prediction no longer is.
+        FrontMember(candidate=dataclasses.replace(c, feasible=True), confirmed=confirmed[c.arch.id])
+        for c in candidates
+        if budget.allows(confirmed[c.arch.id])
+    ]
+    return pareto_front(inside, lambda m: (m.ap, figure_ms(m.latency, budget.percentile)))
 
 
 def _within(candidate: Candidate, confirmed: Mapping[str, Measured], budget: LatencyBudget) -> bool:
@@ -77,12 +89,17 @@ def _within(candidate: Candidate, confirmed: Mapping[str, Measured], budget: Lat
 
 def _own_figures(candidates: Sequence[Candidate], budget: LatencyBudget) -> dict[str, float]:
     """Returns the search's figures by architecture id, as if all had been related to the lowest yardstick."""
-    best_ms = min((c.latency.yardstick_ms for c in candidates if c.latency.yardstick_ms > 0), default=0.0)
+    yardsticks_ms = {c.arch.id: _yardstick_ms(c.latency) for c in candidates}
+    best_ms = min((value for value in yardsticks_ms.values() if value > 0), default=0.0)
     return {
-        c.arch.id: c.latency.at(budget.percentile)
-        * (best_ms / c.latency.yardstick_ms if c.latency.yardstick_ms > 0 else 1.0)
+        c.arch.id: figure_ms(c.latency, budget.percentile)
+        * (best_ms / yardsticks_ms[c.arch.id] if yardsticks_ms[c.arch.id] > 0 else 1.0)
         for c in candidates
     }
+
+
+def _yardstick_ms(latency: Latency) -> float:
+    return latency.yardstick_ms if isinstance(latency, Measured) else 0.0
 
 
 def _usual_ratio(

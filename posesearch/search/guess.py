@@ -1,4 +1,4 @@
-"""A rough guess of latency from cost, used to aim proposals and never shown.
+"""A rough guess of latency, used to aim proposals and never shown: from cost, or from a latency table.
 
 Latency is nearly additive in what a network does, so a non-negative least-squares fit on operators, MACs, bytes written
 and parameters, refitted as candidates are measured, is enough to say which of a hundred random architectures lies
@@ -8,6 +8,7 @@ near a wanted latency. Whatever is proposed is then measured; no guess ever deci
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 from scipy.optimize import nnls
@@ -21,6 +22,16 @@ Features = tuple[float, ...]
 def cost_features(cost: CostLike) -> Features:
     """Returns what the guess is made from: a constant, operators, MACs, bytes written, parameters."""
     return (1.0, cost.operators, cost.macs, cost.activation_bytes, cost.params)
+
+
+class Guess(Protocol):
+    """Gives a guessed latency, milliseconds."""
+
+    def __call__(self, arch: Architecture) -> float:
+        """Returns the guessed latency of `arch`."""
+
+    def through(self, arch: Architecture, latency_ms: float) -> Callable[[Architecture], float]:
+        """Returns the same guess scaled so that it gives `latency_ms` for `arch`."""
 
 
 class LatencyGuess:
@@ -47,6 +58,31 @@ class LatencyGuess:
 
     def through(self, arch: Architecture, latency_ms: float) -> Callable[[Architecture], float]:
         """Returns the same guess scaled so that it gives `latency_ms` for `arch`; better in its neighbourhood."""
-        guessed_ms = self(arch)
-        factor = latency_ms / guessed_ms if guessed_ms > 0 else 1.0
-        return lambda other: factor * self(other)
+        return _scaled(self, arch, latency_ms)
+
+
+class TableGuess:
+    """What a latency table says, asked like a fit.
+
+    Args:
+        aim_ms: Gives the predicted latency a proposal is aimed by.
+    """
+
+    def __init__(self, aim_ms: Callable[[Architecture], float]) -> None:
+        self._aim_ms = aim_ms
+
+    def __call__(self, arch: Architecture) -> float:
+        """Returns the predicted latency of `arch`, milliseconds."""
+        return self._aim_ms(arch)
+
+    def through(self, arch: Architecture, latency_ms: float) -> Callable[[Architecture], float]:
+        """Returns the same guess scaled so that it gives `latency_ms` for `arch`."""
+        return _scaled(self, arch, latency_ms)
+
+
+def _scaled(
+    guess: Callable[[Architecture], float], arch: Architecture, latency_ms: float
+) -> Callable[[Architecture], float]:
+    guessed_ms = guess(arch)
+    factor = latency_ms / guessed_ms if guessed_ms > 0 else 1.0
+    return lambda other: factor * guess(other)

@@ -1,7 +1,8 @@
 """The search loop: what to ask next, and how an ask is answered.
 
-Latency comes before accuracy: an ask over budget is told at once and is no evaluation. A known architecture is
-answered from memory and is no evaluation either. Both may happen only so often in a row.
+Latency comes before accuracy: an ask over budget, by measurement or by prediction (`judge`), is told at once and is no
+evaluation. A known architecture is answered from memory and is no evaluation either. Both may happen only so often in a
+row.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Callable, Sequence
 
 from posesearch.latency.types import LatencyBudget, Measured
 from posesearch.search.candidate import Candidate, CostLike
-from posesearch.search.guess import LatencyGuess, cost_features
+from posesearch.search.guess import Guess, LatencyGuess, TableGuess, cost_features
+from posesearch.search.judge import LatencyJudge
+from posesearch.search.limit import figure_ms, fits
 from posesearch.search.memo import AccuracyMemo
 from posesearch.search.propose import MARGIN, keyed, nearby, spread_start, start_count, stratum_latency
 from posesearch.search.samplers import Genes, make_sampler
@@ -37,7 +40,7 @@ class SearchLoop:
         study: Where trials are asked and told.
         memo: Where accuracy comes from.
         budget: The latency budget.
-        measure: Gives an architecture's latency.
+        judge: Gives an architecture's latency.
         cost: Gives its cost.
         genes: The encoding of the study.
         sampler: A resolved sampler name.
@@ -54,7 +57,7 @@ class SearchLoop:
         memo: AccuracyMemo,
         *,
         budget: LatencyBudget,
-        measure: Callable[[Architecture], Measured],
+        judge: LatencyJudge,
         cost: Callable[[Architecture], CostLike],
         genes: Genes,
         sampler: str,
@@ -64,7 +67,7 @@ class SearchLoop:
         patience_from: int = 0,
     ) -> None:
         self._space, self._study, self._memo, self._budget = space, study, memo, budget
-        self._measure, self._cost, self._genes = measure, cost, genes
+        self._judge, self._cost, self._genes = judge, cost, genes
         self._sampler, self._seed, self._evaluations = sampler, seed, evaluations
         self._warm_starts, self._patience_from = tuple(warm_starts), patience_from
         self._features = functools.cache(lambda arch: cost_features(cost(arch)))
@@ -99,8 +102,8 @@ class SearchLoop:
         """Asks once, answers, and returns the answer."""
         ask = self._next_ask()
         asked = self._asked()
-        latency = self._measure(ask.arch)
-        feasible = self._budget.allows(latency)
+        latency = self._judge.latency(ask.arch)
+        feasible = fits(latency, self._budget)
         candidate = Candidate(
             trial=ask.trial.number,
             arch=ask.arch,
@@ -110,6 +113,7 @@ class SearchLoop:
             ap=self._memo.ap(ask.arch) if feasible else None,
             origin=ask.origin,
             study=self._study.name,
+            predicted=self._judge.prediction(ask.arch),
             repeated=ask.arch in asked,
         )
         self._study.tell(ask, candidate, self._believed_ap(candidate))
@@ -120,7 +124,7 @@ class SearchLoop:
         return {
             c.arch
             for c in self._study.candidates
-            if c.feasible or not self._budget.allows(self._measure(c.arch))
+            if c.feasible or not fits(self._judge.latency(c.arch), self._budget)
         }
 
     def _believed_ap(self, candidate: Candidate) -> float | None:
@@ -164,15 +168,22 @@ class SearchLoop:
             return self._study.ask(sampler, start, "start")
         return self._study.ask(sampler)
 
-    def _guess(self) -> LatencyGuess:
-        measured_ms = {c.arch: c.latency.at(self._budget.percentile) for c in self._study.candidates}
-        return LatencyGuess(measured_ms, self._features)
+    def _guess(self) -> Guess:
+        if self._judge.predicts:
+            return TableGuess(self._judge.aim_ms)
+        return LatencyGuess({c.arch: self._figure_ms(c) for c in self._study.candidates}, self._features)
+
+    def _figure_ms(self, candidate: Candidate) -> float:
+        return figure_ms(candidate.latency, self._budget.percentile)
 
     def _beside(self, lost: Candidate, asked: set[Architecture]) -> Architecture | None:
-        guess = self._guess().through(lost.arch, lost.latency.at(self._budget.percentile))
+        aimed: Callable[[Architecture], float] = self._guess()
+        if isinstance(lost.latency, Measured):
+            # It knows better than the guess, here and nearby; a prediction is what a table's guess gives already.
+            aimed = self._guess().through(lost.arch, self._figure_ms(lost))
         generator = keyed(self._seed, len(self._study.candidates))
         limit_ms = MARGIN * self._budget.latency_ms
-        return nearby(self._space, lost.arch, limit_ms, guess, asked, generator)
+        return nearby(self._space, lost.arch, limit_ms, aimed, asked, generator)
 
     def _start(self, asked: set[Architecture]) -> Architecture | None:
         candidates = self._study.candidates
@@ -181,7 +192,7 @@ class SearchLoop:
         # A noisy guess near the budget may lose some: twice as many asks as strata, then the sampler takes over.
         if sum(map(_new, starts)) >= wanted or len(starts) >= 2 * wanted:
             return None
-        known_ms = [c.latency.at(self._budget.percentile) for c in candidates]
+        known_ms = [self._figure_ms(c) for c in candidates]
         wanted_ms = stratum_latency(
             len(starts), wanted, min(known_ms), min(self._budget.latency_ms, max(known_ms))
         )

@@ -10,9 +10,11 @@ from typing import Any, Literal
 from posesearch.config import parse_stored
 from posesearch.errors import DataError
 from posesearch.files import read_json, write_json_atomic
-from posesearch.latency.types import LatencyBudget, Measured, measured_from_plain
+from posesearch.latency.types import Conditions, Latency, LatencyBudget, latency_from_plain
 from posesearch.search.candidate import FrontMember
+from posesearch.search.check import Check
 from posesearch.search.front import best, fastest, knee
+from posesearch.search.limit import figure_ms
 from posesearch.spaces.arch import Architecture
 
 RESULT = "result.json"
@@ -47,8 +49,12 @@ class SearchOutcome:
         front: The Pareto front of AP and confirmed latency, fastest first.
         rejected: Candidates that lay within the budget during the search and over it when confirmed.
         references: Named architectures.
-        fastest_arch: The fastest architecture measured.
+        fastest_arch: The fastest architecture known.
         fastest_latency: Its latency.
+        conditions: Under which latencies hold; None in results of earlier versions.
+        table: Identity of the latency table that steered the search; empty when every candidate was measured.
+        predicted_for: The device of the table, where it is not here: the front is predicted and nothing of it measured.
+        checks: The predictions that were measured once the evaluations were made.
     """
 
     study: str
@@ -65,16 +71,25 @@ class SearchOutcome:
     rejected: tuple[FrontMember, ...]
     references: tuple[Reference, ...]
     fastest_arch: Architecture
-    fastest_latency: Measured
+    fastest_latency: Latency
     earlier: tuple[str, ...] = ()
     confirm_effort: str = ""
+    conditions: Conditions | None = None
+    table: str = ""
+    predicted_for: str = ""
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What must stand wherever the front is shown: "predicted for DEVICE, unverified"; empty when measured."""
+        return f"predicted for {self.predicted_for}, unverified" if self.predicted_for else ""
 
     @property
     def picks(self) -> dict[str, Architecture]:
         """`best`, `knee` and `fastest` of the front; empty when there is none."""
         if not self.front:
             return {}
-        points = [(m.ap, m.confirmed.at(self.budget.percentile)) for m in self.front]
+        points = [(m.ap, figure_ms(m.latency, self.budget.percentile)) for m in self.front]
         chosen = {"best": best(points), "knee": knee(points), "fastest": fastest(points)}
         return {name: self.front[index].candidate.arch for name, index in chosen.items()}
 
@@ -93,6 +108,11 @@ class SearchOutcome:
             "confirmed": self.confirmed,
             "confirm_effort": self.confirm_effort,
             "stopped": self.stopped,
+            "conditions": self.conditions.to_plain() if self.conditions else None,
+            "table": self.table,
+            "predicted_for": self.predicted_for,
+            "label": self.label,
+            "checks": [check.to_plain() for check in self.checks],
             "front": [member.to_row(self.budget) for member in self.front],
             "rejected": [member.to_row(self.budget) for member in self.rejected],
             "picks": {name: arch.id for name, arch in self.picks.items()},
@@ -146,7 +166,11 @@ def _from_plain(plain: Mapping[str, Any], source: str) -> SearchOutcome:
             for row in plain["references"]
         ),
         fastest_arch=Architecture.from_plain(plain["fastest"]["arch"], source),
-        fastest_latency=measured_from_plain(plain["fastest"]["latency"], source),
+        fastest_latency=latency_from_plain(plain["fastest"]["latency"], source),
         earlier=tuple(plain.get("earlier", ())),
         confirm_effort=plain.get("confirm_effort", ""),
+        conditions=parse_stored(Conditions, plain["conditions"], source) if plain.get("conditions") else None,
+        table=plain.get("table", ""),
+        predicted_for=plain.get("predicted_for", ""),
+        checks=tuple(Check.from_plain(check, source) for check in plain.get("checks", ())),
     )

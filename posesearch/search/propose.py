@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from posesearch import rng
-from posesearch.search.guess import LatencyGuess
+from posesearch.search.guess import Guess
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.ops import mutate, neighbours
 from posesearch.spaces.space import SearchSpace
@@ -50,7 +50,7 @@ def stratum_latency(index: int, count: int, low_ms: float, high_ms: float) -> fl
 def spread_start(
     space: SearchSpace,
     wanted_ms: float,
-    guess: LatencyGuess,
+    guess: Guess,
     asked: set[Architecture],
     generator: np.random.Generator,
 ) -> Architecture | None:

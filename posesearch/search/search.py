@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from posesearch.errors import EnvironmentFault, Interrupted, NoFeasibleArchitecture, UsageError
+from posesearch.errors import Interrupted, NoFeasibleArchitecture
 from posesearch.latency.meter import Meter
-from posesearch.latency.types import LatencyBudget, Measured
+from posesearch.latency.types import Latency, LatencyBudget, Measured
 from posesearch.progress import Progress
-from posesearch.search.candidate import Candidate, CostLike, FrontMember
-from posesearch.search.confirm import Confirm, confirm_front
-from posesearch.search.feasible import no_feasible_text, seek_fastest
+from posesearch.search.candidate import CostLike
+from posesearch.search.check import Check, learnt
+from posesearch.search.confirm import Confirm
+from posesearch.search.feasible import lost_text, no_feasible_text, seek_fastest
+from posesearch.search.judge import LatencyJudge, Predictor, check_sources
+from posesearch.search.limit import figure_ms, fits
 from posesearch.search.loop import SearchLoop
 from posesearch.search.memo import AccuracyMemo
-from posesearch.search.outcome import Reference, SearchOutcome
+from posesearch.search.outcome import SearchOutcome
+from posesearch.search.rank import rank, with_also
 from posesearch.search.samplers import Genes, resolve_sampler
 from posesearch.search.stored import history, is_answer, same_settings, settings_text, stored_outcome
 from posesearch.search.study import SearchStudy, quiet_optuna, study_name
@@ -34,19 +39,26 @@ def run_search(
     budget: LatencyBudget,
     evaluations: int,
     evaluate: Callable[[Architecture], Mapping[str, Any]],
-    meter: Meter,
+    meter: Meter | None,
     cost: Callable[[Architecture], CostLike],
     weights_id: str,
     progress: Progress,
     stop: Callable[[], bool] = lambda: False,
+    predictor: Predictor | None = None,
+    table: str = "",
     references: Mapping[str, Architecture] | None = None,
     sampler: str = "auto",
     seed: int = 0,
     confirm: Confirm | None = None,
     confirm_effort: str = "",
     confirm_also: Confirm | None = None,
+    teach: Callable[[tuple[Check, ...]], None] | None = None,
 ) -> SearchOutcome:
     """Searches for the Pareto front of AP and latency under a budget.
+
+    Without a predictor every proposal is measured. With one, its upper bound decides; when the evaluations are made, the
+    predicted front is measured and the predictor refitted until none of it is unmeasured. Either way `confirm` makes the
+    claim. Without a meter the predictor stands alone, nothing is measured and the front is labelled unverified.
 
     The same call again continues where the last one ended, returns at once when nothing is left to do, and goes on
     when more evaluations are asked. With another sampler or seed it says so and proposes what is left with these; with
@@ -58,25 +70,30 @@ def run_search(
         budget: The latency budget, for the meter's runtime and precision.
         evaluations: Accuracy evaluations to reach, at least 1.
         evaluate: Gives the evaluation of an architecture, a mapping with at least `AP` (0 to 1).
-        meter: Gives latencies.
+        meter: Measures latencies; None when the device is not here.
         cost: Gives costs.
         weights_id: Identity of the supernet's weights; evaluations of other weights are not used.
         progress: Where the progress goes.
         stop: Asked between two evaluations; True saves and ends.
+        predictor: Predicts latencies; None measures every proposal. Each table has a study of its own.
+        table: Identity of the table, where `predictor.table_id` changes with what searches add to it.
         references: Named members, asked first and evaluated even when over budget, for comparison.
         sampler: "auto", "gp", "nsga2", "tpe" or "random".
         seed: Key of all proposals.
         confirm: Measures the front again for the claim, e.g. in fresh processes; None takes the meter's figures. It is
             asked as well before a budget is called impossible.
         confirm_effort: Names how long `confirm` measures.
-        confirm_also: Measures the front in another runtime, shown beside it (`confirmed_also`); no rank rests on it.
+        confirm_also: Measures front and references in another runtime, shown beside (`confirmed_also`); no rank rests
+            on it.
+        teach: Told every check of the study when the search ends, however it ends: what was measured is worth keeping
+            when nothing was feasible or the user stopped it.
 
     Returns:
         What `result.json` holds.
 
     Raises:
         UsageError: A bad number of evaluations, an unknown sampler, a reference outside the space, or a budget for
-            another runtime than the meter's.
+            another runtime than that of meter or predictor.
         NoFeasibleArchitecture: Nothing meets the budget; `result.json` says so as well.
         DataError: The folder belongs to another space, or a file in it is damaged.
         EnvironmentFault: The folder cannot be written, or the device fails.
@@ -86,82 +103,75 @@ def run_search(
     references = references or {}
     for arch in references.values():
         space.encode(arch)
-    conditions = meter.fingerprint.conditions
-    if (budget.runtime, budget.precision) != (conditions.runtime, conditions.precision):
-        raise UsageError(
-            f"the budget is for {budget.runtime}, {budget.precision}; the meter measures {conditions.runtime}, "
-            f"{conditions.precision}. Use the same --runtime and --precision for both."
-        )
+    check_sources(budget, meter, predictor)
+    source = meter or predictor
+    assert source is not None
+    fingerprint = source.fingerprint
+    table = (table or predictor.table_id) if predictor else ""
+    predicted_for = "" if meter else fingerprint.device
+    confirm, confirm_also = (confirm, confirm_also) if meter else (None, None)
+    confirm_effort = confirm_effort if confirm else ""
     genes = Genes(space, chosen)
-    name = study_name(space, weights_id, budget, meter.fingerprint, genes.encoding)
-    stored = stored_outcome(folder, name, chosen, progress)
-    with quiet_optuna():
-        study = SearchStudy(folder, space, name, genes, budget)
+    name = study_name(space, weights_id, budget, fingerprint, genes.encoding, table)
+    stored = stored_outcome(folder, name, chosen, progress, table)
+    with (
+        quiet_optuna(),
+        contextlib.closing(SearchStudy(folder, space, name, genes, budget)) as study,
+        contextlib.ExitStack() as ending,
+    ):
+        if teach:
+            ending.callback(lambda: teach(tuple(study.checks)))
         if study.recovered:
             progress.message(
                 f"search: asking again what a stopped search left unfinished ({study.recovered})."
             )
-        known = {c.arch: c.latency for c in study.candidates}
-        # A search that is resumed, perhaps in a busier moment, must not mix two scales.
-        meter.anchor(known)
-
-        def measure(arch: Architecture) -> Measured:
-            if arch not in known:
-                known[arch] = meter.measure(arch)
-            return known[arch]
-
+        checked = {check.arch: check.measured for check in study.checks}
+        known: dict[Architecture, Latency] = {c.arch: c.latency for c in study.candidates}
+        # What an earlier call measured of its front is known before more is asked.
+        predictor = learnt(predictor, study.checks) if predictor else None
+        judge = LatencyJudge(budget, meter=meter, predictor=predictor, known=known | checked)
         outcome = functools.partial(
-            SearchOutcome, study=name, budget=budget, target=evaluations,
-            confirmed=confirm is not None, confirm_effort=confirm_effort if confirm else "",
+            SearchOutcome, study=name, budget=budget, target=evaluations, confirmed=confirm is not None,
+            confirm_effort=confirm_effort, conditions=fingerprint.conditions, table=table, predicted_for=predicted_for,
         )  # fmt: skip
         warm_starts = [(space.smallest(), "smallest"), (space.largest(), "largest")]
         warm_starts += [(arch, f"reference: {label}") for label, arch in references.items()]
         if not any(c.feasible for c in study.candidates):
-            arch, latency = seek_fastest(space, references.values(), budget, measure, cost)
-            if confirm and not budget.allows(latency):
-                # The meter's figures may all be too long, were its yardstick laid in a busy moment.
-                latency = known[arch] = confirm([arch])[arch.id]
-                meter.anchor({arch: latency})
-            if not budget.allows(latency):
+            arch, latency = _first(space, references, budget, judge, cost, confirm)
+            if not fits(latency, budget):
                 nothing = outcome(
                     sampler=chosen, seed=seed, evaluations=0, asks=len(study.candidates), status="infeasible",
                     stopped="", front=(), rejected=(), references=(), fastest_arch=arch, fastest_latency=latency,
                 )  # fmt: skip
                 nothing.write(folder)
-                raise NoFeasibleArchitecture(no_feasible_text(budget, arch, latency, space))
+                raise NoFeasibleArchitecture(no_feasible_text(budget, arch, latency, space, predicted_for))
             warm_starts.insert(1, (arch, "fastest"))
         memo = AccuracyMemo(folder / EVALUATIONS, weights_id, evaluate, cost)
         changed = stored is not None and not same_settings(stored, chosen, seed)
         loop = SearchLoop(
-            space, study, memo, budget=budget, measure=measure, cost=cost, genes=genes, sampler=chosen,
+            space, study, memo, budget=budget, judge=judge, cost=cost, genes=genes, sampler=chosen,
             seed=seed, evaluations=evaluations, warm_starts=warm_starts,
             patience_from=stored.asks if stored and changed else 0,
         )  # fmt: skip
         if stored and changed:
             progress.message(settings_text(stored, chosen, seed, evaluations - loop.evaluated))
         stopped = _run(loop, evaluations, progress, stop)
-    asks = len(study.candidates)
-    if (
-        stored
-        and is_answer(
-            stored, asks=asks, references=references, confirm_effort=confirm_effort if confirm else None
-        )
-        and (confirm_also is None or all(member.confirmed_also for member in stored.front))
-    ):
-        return stored
-    named = {
-        label: _reference(arch, study, memo, measure, cost, budget) for label, arch in references.items()
-    }
-    evaluated = [c for c in study.candidates if c.ap is not None and not c.repeated]
-    progress.message(f"search: {loop.evaluated} evaluations in {asks} asks; ranking the front.")
-    front, rejected, confirmed = confirm_front(evaluated, budget, confirm, tuple(named.values()))
-    if confirm_also and front:
-        front = _with_also(front, confirm_also, progress)
-    fastest = min(study.candidates, key=lambda c: c.latency.at(budget.percentile))
-    fastest_latency = confirmed.get(fastest.arch.id, fastest.latency)
-    if not front and rejected:
-        nearest = min(rejected, key=lambda m: m.confirmed.at(budget.percentile))
-        fastest, fastest_latency = nearest.candidate, nearest.confirmed
+        asks = len(study.candidates)
+        effort = confirm_effort if confirm else None
+        if stored and is_answer(stored, asks=asks, references=references, confirm_effort=effort):
+            if confirm_also:
+                front, named = with_also(stored.front, stored.references, confirm_also, progress)
+                stored = dataclasses.replace(stored, front=front, references=named)
+                stored.write(folder)
+            return stored
+        progress.message(f"search: {loop.evaluated} evaluations in {asks} asks; ranking the front.")
+        ranked = rank(
+            study, judge, memo, budget=budget, predictor=predictor, cost=cost, references=references,
+            confirm=confirm, progress=progress, stop=stop,
+        )  # fmt: skip
+    front, named = ranked.front, ranked.references
+    if confirm_also:
+        front, named = with_also(front, named, confirm_also, progress)
     last_sampler, last_seed, earlier = history(stored, chosen, seed, asks)
     found = outcome(
         sampler=last_sampler,
@@ -172,21 +182,43 @@ def run_search(
         status="ok" if front else "infeasible",
         stopped=stopped or "",
         front=front,
-        rejected=rejected,
-        references=tuple(
-            Reference(name=label, member=FrontMember(candidate=c, confirmed=confirmed[c.arch.id]))
-            for label, c in named.items()
-        ),
-        fastest_arch=fastest.arch,
-        fastest_latency=fastest_latency,
+        rejected=ranked.rejected,
+        references=named,
+        fastest_arch=ranked.fastest_arch,
+        fastest_latency=ranked.fastest_latency,
+        checks=tuple(study.checks),
     )
     found.write(folder)
     if not front:
         raise NoFeasibleArchitecture(
-            f"{len(rejected)} architectures were within the budget during the search, none when measured again: "
-            + no_feasible_text(budget, found.fastest_arch, found.fastest_latency, space)
+            lost_text(study.candidates, found.checks, found.rejected, fresh=found.confirmed)
+            + no_feasible_text(budget, found.fastest_arch, found.fastest_latency, space, predicted_for)
+        )
+    if predicted_for:
+        progress.message(
+            f"search: the front is {found.label}: nothing was measured, and no budget is met before it is. "
+            "Run the same search on that device to measure it."
         )
     return found
+
+
+def _first(
+    space: SearchSpace,
+    references: Mapping[str, Architecture],
+    budget: LatencyBudget,
+    judge: LatencyJudge,
+    cost: Callable[[Architecture], CostLike],
+    confirm: Confirm | None,
+) -> tuple[Architecture, Latency]:
+    """Returns the fastest architecture found, measured as well as can be before a budget is called impossible."""
+    arch, latency = seek_fastest(space, references.values(), budget, judge.latency, cost)
+    if not fits(latency, budget) and judge.can_measure:
+        latency = judge.measured(arch)
+        if confirm and not fits(latency, budget):
+            # The meter's figures may all be too long, were its yardstick laid in a busy moment.
+            judge.learn(arch, confirm([arch])[arch.id])
+            latency = judge.latency(arch)
+    return arch, latency
 
 
 def _run(loop: SearchLoop, evaluations: int, progress: Progress, stop: Callable[[], bool]) -> str | None:
@@ -207,40 +239,8 @@ def _run(loop: SearchLoop, evaluations: int, progress: Progress, stop: Callable[
             before = loop.evaluated
             candidate = loop.step()
             best_ap = max(best_ap, candidate.ap or 0.0)
-            task.advance(loop.evaluated - before, best_AP=best_ap, latency_ms=candidate.latency.p50_ms)
+            latency = candidate.latency
+            shown = "latency_ms" if isinstance(latency, Measured) else "predicted_ms"
+            numbers = {"best_AP": best_ap, shown: figure_ms(latency, "p50")}
+            task.advance(loop.evaluated - before, **numbers)
     return None
-
-
-def _with_also(
-    front: Sequence[FrontMember], confirm_also: Confirm, progress: Progress
-) -> tuple[FrontMember, ...]:
-    """Adds the latencies of another runtime, which no result may be lost over."""
-    try:
-        also = confirm_also([member.candidate.arch for member in front])
-    except EnvironmentFault as error:
-        progress.message(f"search: no latencies in the other runtime: {error}")
-        return tuple(front)
-    return tuple(dataclasses.replace(m, confirmed_also=(also[m.candidate.arch.id],)) for m in front)
-
-
-def _reference(
-    arch: Architecture,
-    study: SearchStudy,
-    memo: AccuracyMemo,
-    measure: Callable[[Architecture], Measured],
-    cost: Callable[[Architecture], CostLike],
-    budget: LatencyBudget,
-) -> Candidate:
-    """Returns the candidate of a named architecture with its accuracy, also when it was over budget."""
-    asked = next((c for c in study.candidates if c.arch == arch), None)
-    latency = measure(arch)
-    return Candidate(
-        trial=asked.trial if asked else -1,
-        arch=arch,
-        cost=cost(arch).to_plain(),
-        latency=latency,
-        feasible=budget.allows(latency),
-        ap=memo.ap(arch),
-        origin=asked.origin if asked else "reference",
-        study=study.name,
-    )

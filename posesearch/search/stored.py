@@ -8,17 +8,23 @@ from pathlib import Path
 from posesearch.errors import DataError
 from posesearch.progress import Progress
 from posesearch.search.outcome import RESULT, SearchOutcome, read_outcome
+from posesearch.search.study import table_part
 from posesearch.spaces.arch import Architecture
 
 
-def stored_outcome(folder: Path, name: str, sampler: str, progress: Progress) -> SearchOutcome | None:
-    """Returns the result of the study `name`, if one was written; says when one of another encoding is replaced.
+def stored_outcome(
+    folder: Path, name: str, sampler: str, progress: Progress, table: str = ""
+) -> SearchOutcome | None:
+    """Returns the result of the study `name`, if one was written; says when one of another kind is replaced.
+
+    That is one of another encoding or latency table.
 
     Args:
         folder: The search folder.
         name: From `study.study_name`; it ends with the encoding.
         sampler: The resolved sampler asked for.
         progress: Where to say it.
+        table: Identity of the latency table, or an empty string.
     """
     if not (folder / RESULT).is_file():
         return None
@@ -31,7 +37,14 @@ def stored_outcome(folder: Path, name: str, sampler: str, progress: Progress) ->
         return None
     if outcome.study == name:
         return outcome
-    if outcome.study.rpartition("_")[0] == name.rpartition("_")[0]:
+    if _question(outcome.study, outcome.table) != _question(name, table):
+        return None
+    if outcome.table != table:
+        progress.message(
+            f"search: the stored result was searched {_source(outcome.table)}, this search goes {_source(table)} and "
+            "keeps a study of its own. It begins anew, with the accuracies already known, and replaces the result."
+        )
+    else:
         progress.message(
             f"search: the stored result was searched with {_words(outcome.sampler, outcome.seed)}; sampler {sampler} "
             "keeps a study of its own. It begins anew, with the accuracies already known, and replaces the result."
@@ -97,6 +110,15 @@ def history(
     if same_settings(stored, sampler, seed):
         return sampler, seed, stored.earlier
     return sampler, seed, (*stored.earlier, f"{_words(stored.sampler, stored.seed)} for {stored.asks} asks")
+
+
+def _question(study: str, table: str) -> str:
+    """Returns a study's name without its encoding and latency table."""
+    return study.rpartition("_")[0].removesuffix(table_part(table))
+
+
+def _source(table: str) -> str:
+    return f"by latency table {table}" if table else "by measuring every candidate"
 
 
 def _words(sampler: str, seed: int) -> str:

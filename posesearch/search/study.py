@@ -1,8 +1,10 @@
 """The Optuna study of one search: what is stored, how it is asked and told, and how it survives a kill.
 
 Two objectives, AP (maximise) and latency (minimise), and one named constraint `latency_ms`, set on every trial: latency
-minus budget. A trial over budget is told PRUNED, without accuracy (but see `SearchStudy.tell`). Every trial carries its whole candidate row, so
-the study alone is the state and `candidates.jsonl` is a copy to read.
+minus budget, of a prediction its upper bound minus budget; the trial's attribute `decided_by` says which it was. A trial
+over budget is told PRUNED, without accuracy (but see `SearchStudy.tell`). Every trial carries its whole candidate row,
+and the study what was measured of the predicted front, so the study alone is the state and `candidates.jsonl` is a copy
+to read.
 """
 
 from __future__ import annotations
@@ -24,11 +26,14 @@ from posesearch.files import append_jsonl, read_jsonl
 from posesearch.latency.device import Fingerprint
 from posesearch.latency.types import LatencyBudget
 from posesearch.search.candidate import Candidate
+from posesearch.search.check import Check
+from posesearch.search.limit import excess_ms, figure_ms
 from posesearch.search.samplers import Genes
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.space import SearchSpace
 
 CONSTRAINT = "latency_ms"
+CHECK = "check:"
 STORAGE = "study.db"
 CANDIDATES = "candidates.jsonl"
 
@@ -55,13 +60,23 @@ class Ask:
 
 
 def study_name(
-    space: SearchSpace, weights_id: str, budget: LatencyBudget, fingerprint: Fingerprint, encoding: str
+    space: SearchSpace,
+    weights_id: str,
+    budget: LatencyBudget,
+    fingerprint: Fingerprint,
+    encoding: str,
+    table_id: str = "",
 ) -> str:
     """Returns the study's name: everything that would make its values incomparable if it changed."""
     return (
         f"{space.id}_{weights_id}_{budget.runtime}_{budget.precision}_{fingerprint.id}"
-        f"_{budget.percentile}_{budget.latency_ms:g}ms_{encoding}"
+        f"_{budget.percentile}_{budget.latency_ms:g}ms{table_part(table_id)}_{encoding}"
     )
+
+
+def table_part(table_id: str) -> str:
+    """Returns the part of a study's name that a latency table adds; studies without one keep their names."""
+    return f"_table-{table_id}" if table_id else ""
 
 
 class SearchStudy:
@@ -109,12 +124,17 @@ class SearchStudy:
             if "space_id" not in self._study.user_attrs:
                 self._study.set_user_attr("budget", budget.to_plain())
                 self._study.set_user_attr("space_id", space.id)
-            self._path = path
+            self._path, self._storage = path, storage
             self.candidates: list[Candidate] = [
                 Candidate.from_row(trial.user_attrs["candidate"], str(path))
                 for trial in self._study.get_trials(
                     deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)
                 )
+            ]
+            self.checks: list[Check] = [
+                Check.from_plain(plain, str(path))
+                for key, plain in sorted(self._study.user_attrs.items())
+                if key.startswith(CHECK)
             ]
             self.recovered = self._recover()
             self.waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
@@ -137,6 +157,12 @@ class SearchStudy:
         for candidate in self.candidates:
             if candidate.trial not in known:
                 append_jsonl(self._log, candidate.to_row())
+
+    def close(self) -> None:
+        """Ends all connections, so that the write-ahead log is folded into the one file that then holds everything."""
+        with _storage_faults(self._path):
+            self._storage.remove_session()
+            self._storage.engine.dispose()
 
     def ask(self, sampler: BaseSampler, arch: Architecture | None = None, origin: str = "sampler") -> Ask:
         """Opens a trial: what a dead process left waiting first, else `arch`, else what `sampler` proposes."""
@@ -168,15 +194,24 @@ class SearchStudy:
                 from the trial; without it such a trial is PRUNED. It never leaves the study's values.
         """
         with _storage_faults(self._path), _no_warnings():
-            ask.trial.set_constraint(CONSTRAINT, self._budget.excess_ms(candidate.latency))
+            ask.trial.set_constraint(CONSTRAINT, excess_ms(candidate.latency, self._budget))
+            ask.trial.set_user_attr("decided_by", candidate.latency.to_plain()["kind"])
             ask.trial.set_user_attr("candidate", candidate.to_row())
             ap = candidate.ap if candidate.ap is not None else believed_ap
             if ap is None:
                 self._study.tell(ask.trial, state=TrialState.PRUNED)
             else:
-                self._study.tell(ask.trial, values=(ap, candidate.latency.at(self._budget.percentile)))
+                self._study.tell(
+                    ask.trial, values=(ap, figure_ms(candidate.latency, self._budget.percentile))
+                )
         self.candidates.append(candidate)
         append_jsonl(self._log, candidate.to_row())
+
+    def note(self, check: Check) -> None:
+        """Keeps what a prediction was worth, so that a killed search does not measure it again."""
+        with _storage_faults(self._path):
+            self._study.set_user_attr(f"{CHECK}{len(self.checks):04d}", check.to_plain())
+        self.checks.append(check)
 
 
 @contextlib.contextmanager

@@ -126,7 +126,7 @@ PLACES = [
     Case("runs is a file", TRAIN, 5, ("cannot write runs/tiny/run.json: Not a directory", SPACE), in_the_way("runs", folder=False)),
     Case("run is a file", TRAIN, 5, (f"cannot write {RUN}/run.json: File exists",), in_the_way(RUN, folder=False)),
     Case("report is a folder", ["report"], 5, (f"cannot write {RUN}/report.html: Is a directory",), in_the_way(f"{RUN}/report.html", folder=True)),
-    Case("lock is a folder", SEARCH, 5, (f"cannot write {RUN}/.lock", "A run folder must be writable"), in_the_way(f"{RUN}/.lock", folder=True)),
+    Case("lock is a folder", SEARCH, 5, (f"cannot write {RUN}/.lock", "The folder must be writable"), in_the_way(f"{RUN}/.lock", folder=True)),
     Case("results into nowhere", [*EVALUATE, "--write-results", "/proc/none/r.json"], 5, ("cannot write /proc/none/r.json", SPACE)),
     Case("grid into nowhere", ["data", "check", "people", "--grid", "/proc/none/g.png"], 5, ("cannot write /proc/none/g.png", SPACE)),
     Case("people into a file", ["data", "synth", "tiny.yaml"], 2, ("tiny.yaml is a file. A folder is needed",)),

@@ -35,6 +35,7 @@ SURFACE = {
         "--trials",
         "--sampler",
         "--threads",
+        *["--batch", "--memory-format", "--table", "--unverified"],
         "--run",
     ],
     "extract": ["--pick", "--arch", "--name", "--run"],
@@ -52,6 +53,12 @@ SURFACE = {
     "space cost": ["ARCH", "--space", "--input-size", "--joints"],
     "data synth": ["DIRECTORY", "--train", "--val", "--difficulty"],
     "data check": ["DIRECTORY", *DATA, "--sample", "--grid"],
+    "latency build": [
+        *["--space", "--run", "--runtime", "--precision", "--threads", "--batch", "--memory-format"],
+        *["--nets", "--held-out", "--out", "--fresh"],
+    ],
+    "latency check": ["--runtime", "--precision", "--threads"],
+    "latency show": ["FILE"],
 }
 
 FLOWS = {
@@ -64,6 +71,9 @@ FLOWS = {
     "report": ("report", "report"),
     "data synth": ("data", "synth"),
     "data check": ("data", "check"),
+    "latency build": ("latency", "build"),
+    "latency check": ("quiet", "check"),
+    "latency show": ("latency", "show"),
 }
 
 

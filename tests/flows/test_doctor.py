@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -18,12 +21,13 @@ from posesearch.flows import installation
 from posesearch.flows.doctor import doctor
 
 NAMES = ["libGL", "device", "threads", "load", "write access", "search spaces", "recipes", "tiny forward"]
+RUNTIMES = ["compile", "onnxruntime", "tensorrt"]
 
 
 def test_a_healthy_machine_has_no_failed_check(tmp_path: Path) -> None:
     checks = {check.name: check for check in doctor(device="cpu", folder=tmp_path)}
     assert [check for check in checks.values() if check.status == "fail"] == []
-    assert {"python", *NAMES} <= set(checks)
+    assert {"python", *NAMES, *RUNTIMES} <= set(checks)
     assert all(check.remedy for check in checks.values() if check.status != "ok")
     assert list(tmp_path.iterdir()) == []
 
@@ -126,3 +130,43 @@ def test_a_check_that_breaks_is_a_failed_check() -> None:
 
     check = machine._guarded("tiny forward", broken)
     assert (check.status, check.detail) == ("fail", "RuntimeError: out of luck")
+
+
+def test_onnxruntime_is_listed_with_its_providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = types.SimpleNamespace(
+        __version__="1.99", get_available_providers=lambda: ["AProvider", "CPUExecutionProvider"]
+    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    check = installation.check_onnxruntime()
+    assert (check.status, check.detail) == ("ok", "1.99: AProvider, CPUExecutionProvider")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    check = installation.check_onnxruntime()
+    assert check.status == "warn"
+    assert "pip install onnxruntime-gpu" in check.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("onnxruntime", "pip install 'posesearch[onnx]'"), ("tensorrt", "pip install tensorrt")],
+)
+def test_a_runtime_that_is_not_installed(name: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    check = getattr(installation, f"check_{name}")()
+    assert check.status == "warn"
+    assert check.detail == f"--runtime {name} cannot be used: not installed"
+    assert remedy in check.remedy
+
+
+def test_tensorrt_is_no_fault_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert installation.check_tensorrt().status == "ok"
+
+
+def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    check = installation.check_compile()
+    assert check.status == "warn"
+    assert "apt-get install g++" in check.remedy

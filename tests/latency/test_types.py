@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from posesearch.config import parse_stored
 from posesearch.errors import DataError, UsageError
 from posesearch.latency.types import (
     Conditions,
@@ -68,6 +70,14 @@ def test_verdicts(limit_ms, percentile, verdict):
     assert budget.allows(MEASURED) == (verdict != "over")
 
 
+@pytest.mark.parametrize(
+    ("limit_ms", "verdict"), [(30.0, "within noise"), (3.0, "within noise"), (2.99, "over")]
+)
+def test_a_noisy_measurement_is_within_noise_at_best(limit_ms, verdict):
+    noisy = dataclasses.replace(MEASURED, noise="noisy")
+    assert LatencyBudget(latency_ms=limit_ms).verdict(noisy) == verdict
+
+
 @given(st.floats(min_value=0.01, max_value=1e4))
 def test_excess_is_the_sign_of_the_constraint(limit_ms):
     budget = LatencyBudget(latency_ms=limit_ms)
@@ -101,3 +111,25 @@ def test_conditions_are_checked():
         Conditions(precision="fp61")
     with pytest.raises(UsageError, match="--threads 0: expected at least 1"):
         Conditions(threads=0)
+
+
+def test_conditions_know_their_layout():
+    with pytest.raises(
+        UsageError, match=r"--memory-format 'chanels_last' is not known. Did you mean 'channels_last'"
+    ):
+        Conditions(memory_format="chanels_last")
+
+
+def test_what_older_versions_stored_still_loads():
+    plain = MEASURED.to_plain()
+    for name in ("memory_format", "device_ms", "first_call_ms", "notes"):
+        del plain[name]
+    assert latency_from_plain(plain, "result.json") == MEASURED
+    conditions = Conditions().to_plain()
+    del conditions["memory_format"]
+    assert parse_stored(Conditions, conditions, "table") == Conditions()
+
+
+def test_the_new_figures_survive_storing():
+    rich = dataclasses.replace(MEASURED, device_ms=1.5, first_call_ms=80.0, notes=("busy: load 3",))
+    assert latency_from_plain(json.loads(json.dumps(rich.to_plain())), "file") == rich

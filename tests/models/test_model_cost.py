@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from posesearch.models import PoseModel, cost, deployed, macs_of
 from posesearch.models.counting import OperatorCounter, PartCost
+from posesearch.models.deploy import DeployForm
 from posesearch.spaces import Architecture, HeadArch, StageArch, load_preset
 
 
@@ -144,9 +145,13 @@ def test_plain_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "published", "folded"), [("starnet-pose-t", 188, 153), ("starnet-pose-s", 342, 293)]
+    ("name", "operators_of"),
+    [
+        ("starnet-pose-t", {"published": 188, "folded": 153, "merged": 138}),
+        ("starnet-pose-s", {"published": 342, "folded": 293, "merged": 277}),
+    ],
 )
-def test_deployed_operators_and_function(name: str, published: int, folded: int) -> None:
+def test_deployed_operators_and_function(name: str, operators_of: dict[DeployForm, int]) -> None:
     model = PoseModel(load_preset(name, input_size=(64, 64))).double().eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -157,8 +162,8 @@ def test_deployed_operators_and_function(name: str, published: int, folded: int)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.no_grad():
         expected = model(images)
-        for fold_norms, operators in ((False, published), (True, folded)):
-            fast = deployed(model, fold_norms=fold_norms)
+        for form, operators in operators_of.items():
+            fast = deployed(model, form=form)
             with OperatorCounter() as counter:
                 found = fast(images)
             assert counter.operators == operators

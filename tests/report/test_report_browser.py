@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fake_predictions import searched_by_table
 from fake_run_folder import build_run
 
 from posesearch.report import write_report
@@ -84,10 +85,21 @@ def test_reports_cut_short_draw_without_a_word(
     assert 'data-ready="yes"' in dom
 
 
-def test_nothing_is_wider_than_a_phone(chromium: str, full_run: Path, tmp_path: Path) -> None:
+def test_a_search_by_table_draws_its_sections(chromium: str, tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", asks=40)
+    dom, console = browse(chromium, write_report(run, searched_by_table(run)).html, tmp_path / "profile")
+    assert console == []
+    body = re.sub(r"<script.*?</script>", "", dom, flags=re.DOTALL)
+    for title in ("predicted latency, median (ms)", "measured against predicted (%)", "latency, median (ms)"):
+        assert re.search(rf'class="[xy]title"[^>]*>{re.escape(title)}<', body), title
+    assert "What limits the speed" in body
+
+
+def test_nothing_is_wider_than_a_phone(chromium: str, tmp_path: Path) -> None:
     # Chromium's window is never under 500 pixels wide, a frame can be; the probe reports what sticks out of it
     # (of the drawings only their texts: marks outside the shown range are clipped away).
-    page = write_report(full_run).html.read_text(encoding="utf-8")
+    run = build_run(tmp_path / "run", asks=160)
+    page = write_report(run, searched_by_table(run)).html.read_text(encoding="utf-8")
     probe = """<script>setTimeout(() => {
       const edge = document.documentElement.clientWidth;
       const wide = [...document.querySelectorAll('main *:not(svg *), main text')].filter(item =>

@@ -171,6 +171,7 @@ def test_csv_is_the_front(full_run: Path) -> None:
     assert list(table.columns) == [
         "rank", "pick", "reference", "supernet_ap", "latency_p50_ms", "latency_ci_low_ms", "latency_ci_high_ms",
         "latency_p90_ms", "fps", "latency_confirmed", "noisy", "params", "macs", "arch_id", "code",
+        "predicted_latency_ms",
     ]  # fmt: skip
     front = table[table["rank"].notna()]
     assert list(front["supernet_ap"]) == pytest.approx([point.ap for point in rows.front])

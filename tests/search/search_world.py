@@ -79,7 +79,7 @@ class FakeMeter:
 
     def measure(self, arch):
         self.asked.append(arch)
-        return measured(self._latency(arch))
+        return measured(self._latency(arch), runtime=self.fingerprint.conditions.runtime)
 
 
 class FakeCost:

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posesearch.models.heads import PoseOutput
 from posesearch.models import PoseModel
+from posesearch.models.heads import PoseOutput
 from posesearch.train.losses import joint_maps, map_loss, simcc_loss, soft_labels
 
 BETA = 10.0
