@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from posesearch.flows.latency import build
 from posesearch.latency.blocks import blocks_of
 from posesearch.latency.chain import BlockTimes
 from posesearch.latency.device import Fingerprint, fingerprint
+from posesearch.latency.predictor import load_predictor
 from posesearch.latency.types import Conditions, Measured
+from posesearch.models.cost import cost
 from posesearch.progress import SilentProgress
+from posesearch.spaces import Architecture
 
 
 class Messages(SilentProgress):
@@ -86,3 +93,17 @@ def make_table(device: Device, out: str | None = None, space: str = "tiny.json")
     return build(
         space=space, bench=device, nets=20, held_out=10, device="cpu", out=out, progress=SilentProgress()
     )
+
+
+def larger_is_better(supernet: object, arch: Architecture, *rest: object) -> SimpleNamespace:
+    """An accuracy that needs no training, so that the front has members everywhere."""
+    return SimpleNamespace(to_plain=lambda: {"AP": 1.0 - 1.0 / (1.0 + cost(arch).macs / 1e6)})
+
+
+def be_this_machine(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes searches take their latencies from `device` and their accuracies from a formula."""
+    monkeypatch.setattr("posesearch.flows.search.LatencyMeter", device.meter)
+    monkeypatch.setattr("posesearch.flows.search.measure_fresh", device.figures)
+    monkeypatch.setattr("posesearch.flows.search.evaluate_subnet", larger_is_better)
+    timed = functools.partial(load_predictor, time_nets=device.figures)
+    monkeypatch.setattr("posesearch.flows.tables.load_predictor", timed)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 from pathlib import Path
 
 import pytest
-from table_workplace import Device, make_table
-from test_search_table import larger_is_better
+from table_workplace import Device, be_this_machine, make_table
 from tiny_workplace import Finished, Workplace, train_tiny
 
 from posesearch.errors import DataError
@@ -19,7 +17,6 @@ from posesearch.flows.report import report
 from posesearch.flows.report_extras import KERNELS, report_extras, table_of
 from posesearch.flows.runs import open_run
 from posesearch.flows.search import SearchResult, search
-from posesearch.latency.predictor import load_predictor
 from posesearch.latency.table import read_table
 from posesearch.latency.types import Conditions
 from posesearch.progress import SilentProgress
@@ -32,11 +29,7 @@ def found(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> SearchResult
     """A search that went by a table of this machine, all of it by formula."""
     train_tiny(workplace)
     here = Device()
-    monkeypatch.setattr("posesearch.flows.search.LatencyMeter", here.meter)
-    monkeypatch.setattr("posesearch.flows.search.measure_fresh", here.figures)
-    monkeypatch.setattr("posesearch.flows.search.evaluate_subnet", larger_is_better)
-    timed = functools.partial(load_predictor, time_nets=here.figures)
-    monkeypatch.setattr("posesearch.flows.tables.load_predictor", timed)
+    be_this_machine(here, monkeypatch)
     make_table(here)
     return search(
         latency_ms=2.2, trials=6, sampler="random", device="cpu", effort="brief", progress=SilentProgress()

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from table_workplace import Device, Messages, make_table
+from table_workplace import Device, Messages, be_this_machine, make_table
 from tiny_workplace import Workplace, train_tiny
 
 from posesearch.checkpoint import read_model_info
 from posesearch.errors import DataError, EnvironmentFault, UsageError
 from posesearch.flows.extract import extract
 from posesearch.flows.search import SearchResult, search
-from posesearch.latency.predictor import load_predictor
 from posesearch.latency.table import read_table
 from posesearch.latency.types import Conditions
-from posesearch.models.cost import cost
 from posesearch.progress import SilentProgress
-from posesearch.spaces import Architecture
 
 DEFAULT = Path("latency/tiny-eager-fp32.json")
 H200 = {"device": "NVIDIA H200", "compute_capability": "9.0", "sm_count": 132, "gpu_memory_mib": 143771}
 BUDGET_MS = 2.2
-
-
-def larger_is_better(supernet: object, arch: Architecture, *rest: object) -> SimpleNamespace:
-    """An accuracy that needs no training, so that the front has members everywhere."""
-    return SimpleNamespace(to_plain=lambda: {"AP": 1.0 - 1.0 / (1.0 + cost(arch).macs / 1e6)})
 
 
 @pytest.fixture
@@ -37,11 +27,7 @@ def device(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Device:
     """This machine, as far as latency goes, and a trained supernet to search."""
     train_tiny(workplace)
     here = Device()
-    monkeypatch.setattr("posesearch.flows.search.LatencyMeter", here.meter)
-    monkeypatch.setattr("posesearch.flows.search.measure_fresh", here.figures)
-    monkeypatch.setattr("posesearch.flows.search.evaluate_subnet", larger_is_better)
-    timed = functools.partial(load_predictor, time_nets=here.figures)
-    monkeypatch.setattr("posesearch.flows.tables.load_predictor", timed)
+    be_this_machine(here, monkeypatch)
     return here
 
 
