@@ -162,7 +162,8 @@ def table_text(result: TableResult) -> tuple[str | Grid, ...]:
             ),
             (
                 "noise floor",
-                f"{_share(document['noise'])} between two runs (the second {noise['scale']:.3f}x the first, taken out)",
+                f"{_share(document['noise'])} between two runs (the second {noise['scale']:.3f}x the first, taken out); "
+                f"they rank networks alike to Kendall {number(noise['kendall'])}",
             ),
         )
     )

@@ -25,7 +25,7 @@ EVALUATIONS = 40
 RETRAIN_EPOCHS = 6
 STEPS = ("supernet-train", "search", "extract", "train T and S", "report")
 # Of the way from the smallest to the largest network: tight enough to rule some out, wide enough for a front.
-BUDGET_POSITION = 0.6
+BUDGET_POSITION = 0.8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -89,14 +89,14 @@ def marginal_costs(
                 module, input_size = chain(block, space, copies)
                 calls[f"{number} x {copies}"] = prepare(module, input_size, conditions)
         timings, _ = time_calls(calls, f"0 x {MORE}", effort, seed=seed)
-    cost_ms = {}
+    cost_ms, sentinel_ms = {}, timings[f"0 x {MORE}"].p50_ms
     for number, block in enumerate(wanted):
-        longer_ms, shorter_ms = (timings[f"{number} x {copies}"].p50_ms for copies in (MORE, FEWER))
+        longer_ms, shorter_ms = (
+            timings[f"{number} x {copies}"].over_sentinel * sentinel_ms for copies in (MORE, FEWER)
+        )
         # A block never makes a network faster; noise can make it look so.
         cost_ms[block] = max(0.0, (longer_ms - shorter_ms) / (MORE - FEWER))
-    return BlockTimes(
-        cost_ms={block: cost_ms[block] for block in blocks}, sentinel_ms=timings[f"0 x {MORE}"].p50_ms
-    )
+    return BlockTimes(cost_ms={block: cost_ms[block] for block in blocks}, sentinel_ms=sentinel_ms)
 
 
 def chain(block: Block, space: SearchSpace, copies: int) -> tuple[nn.Module, tuple[int, int]]:

@@ -108,8 +108,9 @@ def live_check(
 
     def attempt() -> LiveCheck:
         now = time_nets(list(archs.values()), conditions)
+        sentinel_ms = now[archs[table.sentinel].id].p50_ms
         return LiveCheck(
-            ratios={code: now[arch.id].p50_ms / before_ms[code] for code, arch in archs.items()},
+            ratios={code: now[arch.id].beside(sentinel_ms) / before_ms[code] for code, arch in archs.items()},
             common_tolerance=min(CAP, max(QUIET, common)),
             tolerance=min(CAP, max(QUIET, noise)),
             too_noisy=common > CAP,

@@ -1,9 +1,8 @@
 """The measuring protocol: warm-up until stable, then rounds that visit every network in a fresh shuffled order.
 
-What is timed is the host's wall clock from the call to the moment its result is there; on a GPU its own clock is read
-beside it, in calls of their own. Networks measured one after the other drift apart with the machine (a public data set
-has stretches 20 % too slow); interleaved rounds put every network into the same weather, and a sentinel, a fixed network
-in every round, tells when the weather was bad: such a round is done again.
+Timed is the host's wall clock from the call to its result; a GPU's own clock is read beside it, in calls of their own.
+Networks measured one after the other drift apart with the machine (a public data set has stretches 20 % too slow).
+Interleaved rounds put all into the same weather, and a sentinel, a fixed network in every round, tells when it was bad.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ SENTINEL_EVERY = 10
 """In a round of many networks the sentinel is visited once more after each this many."""
 
 DEVICE_CLOCK_CALLS = 20
-
 DISTURBED_ALLOWED = 0.1
 """Above this share of disturbed rounds the run has failed: its figures call themselves noisy."""
 
@@ -72,8 +70,8 @@ class Effort:
     max_s: float
 
 
-# Section 3 of protocol v1: what a printed claim rests on. On a busy machine, where no interval becomes narrow, the two
-# limits in seconds end it: about 3 s a network and process, 50 calls and 20 rounds of a slow one.
+# Section 3 of protocol v1: what a printed claim rests on. On a busy machine the limits in seconds end it: about 3 s a
+# network and process, 50 calls and 20 rounds of a slow one.
 FULL = Effort(
     warm_up_s=0.5, max_warm_up_s=1.0, settle_calls=20, warm_up_calls=50, unrecorded=2, recorded=5,
     min_rounds=20, max_rounds=100, half_width=0.01, max_s=2.0,
@@ -85,9 +83,8 @@ BRIEF = Effort(
     min_rounds=12, max_rounds=40, half_width=0.01, max_s=0.6,
 )  # fmt: skip
 
-# While searching: it ranks candidates, it makes no claim. An architecture takes at least 35 calls and as many
-# of the sentinel, whatever `max_s` says: 0.5 s for a network of 5 ms, 2.6 s for the largest of space `starnet` (59 ms) on
-# two busy cores.
+# While searching: it ranks candidates, it makes no claim. At least 35 calls and as many of the sentinel: 0.5 s for a
+# network of 5 ms, 2.6 s for the largest of space `starnet` (59 ms) on two busy cores.
 FAST = Effort(
     warm_up_s=0.03, max_warm_up_s=0.08, settle_calls=5, unrecorded=1, recorded=5,
     min_rounds=5, max_rounds=20, half_width=0.02, max_s=0.15,
@@ -165,7 +162,7 @@ def device_clock_ms(call: Call) -> float | None:
 
 
 def failed(disturbed: int, timing: Timing) -> bool:
-    """Says whether too many rounds were disturbed, done again or kept, for the figures to stand."""
+    """Says whether too many rounds were disturbed for the figures to stand."""
     return disturbed > DISTURBED_ALLOWED * timing.rounds
 
 
@@ -195,6 +192,7 @@ def to_measured(
         noise="noisy" if noisy or timing.half_width > QUIET else "quiet",
         drift=drift,
         yardstick_ms=yardstick_ms,
+        over_sentinel=timing.over_sentinel,
     )
 
 
@@ -208,8 +206,8 @@ def time_calls(
 ) -> tuple[dict[str, Timing], int]:
     """Runs the protocol on prepared calls.
 
-    A round in which a visit of the sentinel is off is done again, or kept and counted where time is up. After `NEW_STATE_ROUNDS` of them in a row the machine has
-    changed for good: what was recorded before is dropped, so that the figures are those of the present state.
+    A round in which a visit of the sentinel is off is done again, or kept and counted where time is up. After
+    `NEW_STATE_ROUNDS` of them in a row the machine has changed for good: what was recorded before is dropped.
 
     Args:
         calls: What to time, by key.
@@ -251,7 +249,9 @@ def time_calls(
             # The interval costs milliseconds a network to compute: look at it every fifth round only.
             if done >= effort.min_rounds and done % 5 == 0 and _precise(rounds, effort):
                 break
-    return {key: summarise(np.stack(rounds[key]), seed=seed) for key in keys}, disturbed
+    stacked = {key: np.stack(values) for key, values in rounds.items()}
+    timings = {key: summarise(stacked[key], sentinel_ms_RC=stacked[sentinel], seed=seed) for key in keys}
+    return timings, disturbed
 
 
 def round_order(keys: Sequence[str], sentinel: str, number: int, seed: int) -> list[str]:

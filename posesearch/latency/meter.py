@@ -1,8 +1,8 @@
 """Measuring one architecture at a time while a search runs, comparable from the first to the last.
 
 Each candidate is timed in rounds shared with a sentinel network; the best figure ever seen of it is the yardstick. When
-the sentinel is slower than that by more than 3 %, the candidate's figures are divided by the sentinel's factor, the
-factor is recorded (`Measured.drift`) and the measurement calls itself noisy. Without that, candidates that met a busy
+the sentinel is slower than that by more than 3 %, the candidate's figures are divided by the factor that makes them what
+its rounds say beside the sentinel's, the factor is recorded (`Measured.drift`) and the measurement calls itself noisy. Without that, candidates that met a busy
 minute would look over budget (beside seven other processes on two cores the factor was 0.97-1.39 within 15 s).
 
 Neighbours only ever slow a network down, so a faster sentinel means that the yardstick was laid in a busy moment: it is
@@ -111,8 +111,9 @@ class LatencyMeter:
             timings, disturbed = time_calls(calls, SENTINEL, self._effort, warm=frozenset({SENTINEL}))
         timing = timings["candidate"]
         self._yardstick_ms = min(self._yardstick_ms, timings[SENTINEL].p50_ms)
-        drift = timings[SENTINEL].p50_ms / self._yardstick_ms
-        steady = drift <= 1.0 + self._effort.sentinel_band
+        steady = timings[SENTINEL].p50_ms <= self._yardstick_ms * (1.0 + self._effort.sentinel_band)
+        # The candidate's own factor: round by round it was `over_sentinel` times as slow as the sentinel.
+        drift = max(1.0, timing.p50_ms / (timing.over_sentinel * self._yardstick_ms))
         return to_measured(
             timing,
             self.conditions,

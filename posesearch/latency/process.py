@@ -89,6 +89,7 @@ def combine(runs: Sequence[Measured]) -> Measured:
         memory_format=first.memory_format,
         device_ms=_median(run.device_ms for run in runs),
         first_call_ms=_median(run.first_call_ms for run in runs),
+        over_sentinel=float(np.median([run.over_sentinel for run in runs])),
         notes=tuple(dict.fromkeys(note for run in runs for note in run.notes)),
         rounds=sum(run.rounds for run in runs),
         processes=len(runs),

@@ -225,10 +225,11 @@ def _survey_nets(
             _stop_if_asked(stop, journal)
             found = bench.time_nets([plan.sentinel, *group], seed + run * 1000 + number)
             for arch in group:
+                sentinel_ms = found[plan.sentinel.id].p50_ms
                 journal.add(
                     run=run,
-                    sentinel_ms=found[plan.sentinel.id].p50_ms,
-                    latency_ms=found[arch.id].p50_ms,
+                    sentinel_ms=sentinel_ms,
+                    latency_ms=found[arch.id].beside(sentinel_ms),
                     code=arch.code,
                 )
             task.advance(len(group), ms=found[group[-1].id].p50_ms)

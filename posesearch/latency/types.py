@@ -113,6 +113,8 @@ class Measured:
             above it is the host's launching. None on a CPU, and where the runtime has a stream of its own.
         first_call_ms: From the network to its first result, milliseconds: choosing kernels, capturing, compiling or
             building an engine included. None where nobody looked.
+        over_sentinel: How many times as long as the sentinel it took, round by round (see `statistics.relative_to`); 0
+            where nobody looked.
         notes: What the machine said of itself: why it was busy, the GPU's clocks, temperature and throttling.
         protocol: The measuring protocol.
     """
@@ -135,6 +137,7 @@ class Measured:
     memory_format: str = "contiguous"
     device_ms: float | None = None
     first_call_ms: float | None = None
+    over_sentinel: float = 0.0
     notes: tuple[str, ...] = ()
     protocol: str = PROTOCOL
 
@@ -146,6 +149,10 @@ class Measured:
     def at(self, percentile: Percentile) -> float:
         """Returns the latency at a percentile, milliseconds."""
         return self.p50_ms if percentile == "p50" else self.p90_ms
+
+    def beside(self, sentinel_ms: float) -> float:
+        """Returns the median, milliseconds, as if the sentinel had taken `sentinel_ms` in every round."""
+        return self.over_sentinel * sentinel_ms if self.over_sentinel else self.p50_ms
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the value as JSON-ready dict with `kind: measured` and `fps`."""

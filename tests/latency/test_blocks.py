@@ -92,6 +92,8 @@ def test_the_slope_of_two_chains_is_the_cost_of_one_block(monkeypatch):
         for key in calls:
             number, copies = map(int, key.split(" x "))
             found[key] = SimpleNamespace(p50_ms=1.0 + (0.1 + 0.01 * number) * copies)
+        for timing in found.values():
+            timing.over_sentinel = timing.p50_ms / found[sentinel].p50_ms
         return found, 0
 
     monkeypatch.setattr(chains, "time_calls", times)
@@ -111,7 +113,10 @@ def test_noise_makes_no_block_cheaper_than_nothing(monkeypatch):
     monkeypatch.setattr(
         chains,
         "time_calls",
-        lambda *_args, **_options: ({key: SimpleNamespace(p50_ms=ms) for key, ms in falling.items()}, 0),
+        lambda *_args, **_options: (
+            {key: SimpleNamespace(p50_ms=ms, over_sentinel=ms / 1.9) for key, ms in falling.items()},
+            0,
+        ),
     )
     monkeypatch.setattr(chains, "prepare", lambda *_: None)
     stem = blocks_in(space)[0]

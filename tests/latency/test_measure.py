@@ -23,7 +23,7 @@ from posesearch.latency.measure import (
     time_calls,
     warm_up,
 )
-from posesearch.latency.statistics import bootstrap_median, summarise
+from posesearch.latency.statistics import bootstrap_median, relative_to, summarise
 from posesearch.latency.types import Conditions, Measured
 from posesearch.models.pose import PoseModel
 
@@ -239,3 +239,30 @@ def test_the_device_clock_is_the_median_of_calls_of_their_own(monkeypatch):
     assert measure.device_clock_ms(call) == 2.0
     assert len(launched) == 1
     assert measure.device_clock_ms(dataclasses.replace(call, stream=None)) is None
+
+
+def test_a_neighbour_who_slows_both_down_leaves_the_ratio_to_the_sentinel(monkeypatch):
+    clock, count = Clock(monkeypatch), [0]
+    calls_a_round = 2 * (BRIEF.unrecorded + BRIEF.recorded)
+
+    def slow_for_some_seconds(usual_ms):
+        def cost_ms():
+            count[0] += 1
+            return usual_ms * (1.0 if count[0] // calls_a_round % 7 < 4 else 1.9)
+
+        return cost_ms
+
+    calls = {
+        "a": clock.call("a", slow_for_some_seconds(3.0)),
+        "s": clock.call("s", slow_for_some_seconds(2.0)),
+    }
+    timings, _ = time_calls(calls, "s", dataclasses.replace(BRIEF, sentinel_band=2.0), warm=frozenset("as"))
+    assert timings["a"].over_sentinel == pytest.approx(1.5)
+    assert timings["s"].over_sentinel == 1.0
+    assert timings["a"].half_width > 0.1  # the figure itself stays as uncertain as the machine made it
+
+
+def test_the_ratio_to_the_sentinel_takes_more_visits_of_the_sentinel():
+    network, sentinel = np.full((8, 5), 3.0), np.full((8, 15), 2.0)
+    assert relative_to(network, sentinel) == 1.5
+    assert summarise(network).over_sentinel == 1.0
