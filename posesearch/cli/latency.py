@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from posesearch.flows.latency import TableResult
 
 RUN_NAMES = {
-    "other_run": "held-out, other run",
+    "other_run": "held-out, other run*",
+    "as_measured": "the same as measured",
     "same_run": "held-out, same run",
     "selected": "selected by a search",
 }
@@ -196,6 +197,10 @@ def _scores(document: Mapping[str, Any]) -> Grid:
         columns=("tested on", *columns),
         right=columns,
         rows=tuple(rows),
+        caption=(
+            f"*on the first run's scale: a network that is in neither took {document['runs']['sentinel_factor']:.3f}x as "
+            "long in the other run.",
+        ),
     )
 
 

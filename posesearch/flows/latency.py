@@ -78,9 +78,14 @@ class TableResult:
             "baselines_after_scale": to_plain(scores.baselines_after_scale),
             "scores": {
                 name: getattr(scores, name).to_plain() if getattr(scores, name) else None
-                for name in ("other_run", "same_run", "selected")
+                for name in ("other_run", "as_measured", "same_run", "selected")
             },
-            "runs": {"count": MEASURING_RUNS, "scale": table.noise.scale, "kendall": table.noise.kendall},
+            "runs": {
+                "count": MEASURING_RUNS,
+                "scale": table.noise.scale,
+                "sentinel_factor": table.sentinel_factor,
+                "kendall": table.noise.kendall,
+            },
             "bound": {
                 "low": table.bound.low,
                 "high": table.bound.high,

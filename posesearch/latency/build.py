@@ -31,8 +31,9 @@ def make_table(
 ) -> LatencyTable:
     """Fits, scores and bounds a predictor.
 
-    What is stored is what was tested: the predictor fitted on the first run alone. The scores on the second run and the
-    bound therefore hold the disagreement of the runs as well, which is what a later measurement will show.
+    What is stored is what was tested: the predictor fitted on the first run alone. The scores on the second run therefore
+    hold the disagreement of the runs as well; the bound also how much faster or slower the whole machine was in it, which
+    is what a later measurement will show.
 
     Args:
         space: The space.
@@ -48,6 +49,7 @@ def make_table(
     )
     estimator = Estimator(figures.costs_ms, calibration, space)
     nets = _stored(plan, figures)
+    sentinel_factor = figures.sentinel_ms[1] / figures.sentinel_ms[0]
     everything = plan.measured
     table = LatencyTable(
         space=space,
@@ -58,10 +60,11 @@ def make_table(
         calibration=calibration,
         bound=Bound(low=0.0, high=0.0, coverage=0.0, nets=0),
         sentinel=plan.sentinel.code,
-        sentinel_ms=figures.sentinel_ms,
+        sentinel_ms=figures.sentinel_ms[0],
+        sentinel_factor=sentinel_factor,
         nets=nets,
         noise=run_noise(_of(first_ms, everything), _of(second_ms, everything)),
-        scores=table_scores(estimator, nets, space),
+        scores=table_scores(estimator, nets, space, sentinel_factor),
     )
     return dataclasses.replace(table, bound=bound_of(table))
 

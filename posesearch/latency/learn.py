@@ -42,23 +42,28 @@ def bound_of(table: LatencyTable) -> Bound:
     return bound
 
 
-def table_scores(estimator: Estimator, nets: Sequence[StoredNet], space: SearchSpace) -> TableScores:
+def table_scores(
+    estimator: Estimator, nets: Sequence[StoredNet], space: SearchSpace, sentinel_factor: float
+) -> TableScores:
     """Scores an estimator, and the trivial predictors fitted on the same networks.
 
     Args:
         estimator: Fitted on the networks of roles "fit" and "selected".
         nets: All networks; the selected ones are scored by what was predicted before they were known.
         space: Their space.
+        sentinel_factor: How much slower the sentinel was in the second run.
     """
     fitted = [net for net in nets if net.role != "held-out"]
     held_out = [net for net in nets if net.role == "held-out"]
     selected = [net for net in nets if net.role == "selected"]
     predicted_ms_N = np.array([estimator.latency_ms(space.arch_from_code(net.code)) for net in held_out])
+    other_ms_N = _run_ms(held_out, -1) / sentinel_factor
     baselines, after_scale = baseline_errors(
-        (*_trivial(fitted, space), _run_ms(fitted, 0)), (*_trivial(held_out, space), _run_ms(held_out, -1))
+        (*_trivial(fitted, space), _run_ms(fitted, 0)), (*_trivial(held_out, space), other_ms_N)
     )
     return TableScores(
-        other_run=score(predicted_ms_N, _run_ms(held_out, -1)),
+        other_run=score(predicted_ms_N, other_ms_N),
+        as_measured=score(predicted_ms_N, _run_ms(held_out, -1)),
         same_run=score(predicted_ms_N, _run_ms(held_out, 0)),
         selected=score(np.array([net.predicted_ms for net in selected]), _run_ms(selected, 0))
         if selected
@@ -78,7 +83,7 @@ def with_selected(table: LatencyTable, new: tuple[StoredNet, ...]) -> LatencyTab
     }
     calibration = fit_estimator(fitted_ms, table.costs_ms(), table.space, table.seed)
     learnt = dataclasses.replace(table, nets=nets, calibration=calibration)
-    scores = table_scores(estimator_of(learnt), nets, table.space)
+    scores = table_scores(estimator_of(learnt), nets, table.space, table.sentinel_factor)
     return dataclasses.replace(learnt, scores=scores, bound=bound_of(learnt))
 
 

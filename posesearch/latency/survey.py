@@ -101,12 +101,12 @@ class Figures:
     Attributes:
         costs_ms: Marginal cost of every block, milliseconds.
         runs_ms: For each run, latency by architecture code, milliseconds.
-        sentinel_ms: The sentinel's usual latency in the first run.
+        sentinel_ms: The sentinel's usual latency in each run, milliseconds.
     """
 
     costs_ms: dict[Block, float]
     runs_ms: tuple[dict[str, float], ...]
-    sentinel_ms: float
+    sentinel_ms: tuple[float, ...]
 
 
 class Journal:
@@ -185,7 +185,9 @@ def survey(
     blocks, runs = journal.blocks(), [journal.nets(run) for run in range(RUNS)]
     related = [{code: ms for code, ms in _related(rows, "code").items() if code in wanted} for rows in runs]
     return Figures(
-        costs_ms=_related(blocks, "block"), runs_ms=tuple(related), sentinel_ms=_usual_sentinel_ms(runs[0])
+        costs_ms=_related(blocks, "block"),
+        runs_ms=tuple(related),
+        sentinel_ms=tuple(_usual_sentinel_ms(rows) for rows in runs),
     )
 
 

@@ -25,7 +25,7 @@ from posesearch.spaces.arch import canonical_id
 from posesearch.spaces.space import SearchSpace
 
 KIND = "latency table"
-VERSION = 1
+VERSION = 2
 REBUILD = "Build it again with: posesearch latency build --fresh"
 
 Role = Literal["fit", "held-out", "selected"]
@@ -61,14 +61,17 @@ class TableScores:
     """Scores on networks the predictor was not fitted on.
 
     Attributes:
-        other_run: Held-out networks in the run it was not fitted on: the honest figure.
+        other_run: Held-out networks in the run it was not fitted on, on the first run's scale by the sentinel, a network
+            that is in neither: the honest figure, and comparable with the noise floor.
+        as_measured: The same with the milliseconds as they were: with what the whole machine was faster or slower.
         same_run: Held-out networks in the run it was fitted on: the flattering figure most papers print.
         selected: Networks a search selected, before they joined the fit; None before any search.
-        baselines: Trivial predictors on the networks and run of `other_run`.
+        baselines: Trivial predictors on the figures of `other_run`.
         baselines_after_scale: The same after one common factor is taken out, beside `mape_after_scale`.
     """
 
     other_run: Scores
+    as_measured: Scores
     same_run: Scores
     selected: Scores | None
     baselines: Baselines
@@ -89,6 +92,7 @@ class LatencyTable:
         bound: How far a prediction can be off.
         sentinel: Code of the network measured with every group.
         sentinel_ms: Its median latency in the first run.
+        sentinel_factor: Its median latency in the second run over that: how much slower the whole machine was.
         nets: Every network with its figures.
         noise: Disagreement of the two runs.
         scores: How good the predictor is.
@@ -103,6 +107,7 @@ class LatencyTable:
     bound: Bound
     sentinel: str
     sentinel_ms: float
+    sentinel_factor: float
     nets: tuple[StoredNet, ...]
     noise: Noise
     scores: TableScores

@@ -79,7 +79,7 @@ def test_a_table_cut_off_anywhere_is_refused_with_its_name_and_a_remedy(table, t
     ("damage", "message"),
     [
         (lambda plain: plain.update(kind="run"), "key 'kind' is 'run'"),
-        (lambda plain: plain.update(version=2), "its version is 2. Allowed: 1"),
+        (lambda plain: plain.update(version=1), "its version is 1. Allowed: 2"),
         (lambda plain: plain.pop("entries"), "entries: missing"),
         (lambda plain: plain.pop("id"), "does not fit its id None"),
         (lambda plain: plain["entries"][3].update(cost_ms=0.0), "it was changed or damaged"),
