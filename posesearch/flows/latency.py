@@ -17,12 +17,13 @@ from posesearch.interrupt import stop_on_interrupt
 from posesearch.latency.blocks import blocks_in
 from posesearch.latency.build import make_table
 from posesearch.latency.choose import choose_nets
+from posesearch.latency.journal import Journal
 from posesearch.latency.learn import with_selected
 from posesearch.latency.noise import CLAIMS, finest_claim
 from posesearch.latency.process import EffortName
 from posesearch.latency.runtimes import check_conditions
 from posesearch.latency.survey import RUNS as MEASURING_RUNS
-from posesearch.latency.survey import Bench, DeviceBench, Journal, settings_id, survey
+from posesearch.latency.survey import Bench, DeviceBench, settings_id, survey
 from posesearch.latency.table import LatencyTable, read_table, write_table
 from posesearch.latency.types import Conditions
 from posesearch.progress import Progress

@@ -4,25 +4,26 @@ A group is timed side by side with the sentinel, networks in a fresh process, an
 (`NAME.jsonl` beside the table) the moment they are there. The same command goes on after the last complete group. Groups
 are related to one another by the sentinel: a figure is divided by how much slower the sentinel was in its group than in
 the usual group of its run. No factor is taken out between the two runs.
+
+What met a bad minute is measured once more at the end of its run (see `journal`).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from posesearch import rng
-from posesearch.config import parse_stored, to_plain
-from posesearch.errors import DataError, Interrupted
-from posesearch.files import append_jsonl, read_jsonl
+from posesearch.errors import Interrupted
 from posesearch.latency.blocks import Block, blocks_in, blocks_of
 from posesearch.latency.chain import BlockTimes, marginal_costs
 from posesearch.latency.choose import NetPlan, middle
 from posesearch.latency.device import Fingerprint, fingerprint
+from posesearch.latency.journal import Journal, Row, best
 from posesearch.latency.process import EffortName, measure_fresh
 from posesearch.latency.types import Conditions, Measured
 from posesearch.progress import Progress
@@ -74,27 +75,6 @@ class DeviceBench:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One line of the journal.
-
-    Attributes:
-        settings: Identity of what the figure holds for: space, fingerprint, effort.
-        run: Number of the run, from 0; blocks are timed in one run.
-        sentinel_ms: The sentinel in the same group, milliseconds.
-        latency_ms: Of a block its marginal cost, of a network its median.
-        block: What was timed, or
-        code: the architecture code of what was timed.
-    """
-
-    settings: str
-    run: int
-    sentinel_ms: float
-    latency_ms: float
-    block: Block | None = None
-    code: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
     """What was measured.
 
@@ -107,50 +87,6 @@ class Figures:
     costs_ms: dict[Block, float]
     runs_ms: tuple[dict[str, float], ...]
     sentinel_ms: tuple[float, ...]
-
-
-class Journal:
-    """The figures of one set of settings in a file that may hold others as well.
-
-    Args:
-        path: The file.
-        settings: Identity of the settings.
-
-    Raises:
-        DataError: A line of the file is damaged.
-    """
-
-    def __init__(self, path: Path, settings: str) -> None:
-        self.path, self._settings = path, settings
-        try:
-            rows = [parse_stored(Row, plain, f"measured figures in {path}") for plain in read_jsonl(path)]
-        except DataError as error:
-            raise DataError(f"{error} Measure again with: posesearch latency build --fresh") from error
-        self._rows = [row for row in rows if row.settings == settings]
-        self.foreign = len(rows) - len(self._rows)
-
-    @property
-    def count(self) -> int:
-        """Number of figures of these settings."""
-        return len(self._rows)
-
-    def add(self, **figures: Any) -> None:
-        """Keeps one figure.
-
-        Raises:
-            EnvironmentFault: The file cannot be written.
-        """
-        row = Row(settings=self._settings, **figures)
-        append_jsonl(self.path, to_plain(row))
-        self._rows.append(row)
-
-    def blocks(self) -> list[Row]:
-        """Returns the figures of blocks."""
-        return [row for row in self._rows if row.block is not None]
-
-    def nets(self, run: int) -> list[Row]:
-        """Returns the figures of networks in one run."""
-        return [row for row in self._rows if row.block is None and row.run == run]
 
 
 def survey(
@@ -182,10 +118,10 @@ def survey(
     for run in range(RUNS):
         _survey_nets(plan, run, bench, journal, seed, progress, stop)
     wanted = {arch.code for arch in plan.measured}
-    blocks, runs = journal.blocks(), [journal.nets(run) for run in range(RUNS)]
-    related = [{code: ms for code, ms in _related(rows, "code").items() if code in wanted} for rows in runs]
+    blocks, runs = best(journal.blocks()), [best(journal.nets(run)) for run in range(RUNS)]
+    related = [{code: ms for code, ms in _related(rows).items() if code in wanted} for rows in runs]
     return Figures(
-        costs_ms=_related(blocks, "block"),
+        costs_ms=_related(blocks),
         runs_ms=tuple(related),
         sentinel_ms=tuple(_usual_sentinel_ms(rows) for rows in runs),
     )
@@ -199,15 +135,22 @@ def _survey_blocks(
     progress: Progress,
     stop: Callable[[], bool],
 ) -> None:
+    def time_group(group: Sequence[Block], number: int) -> None:
+        times = bench.time_blocks(group, seed + number)
+        for block, cost_ms in times.cost_ms.items():
+            journal.add(run=0, sentinel_ms=times.sentinel_ms, latency_ms=cost_ms, block=block)
+
     known = {row.block for row in journal.blocks()}
     missing = [block for block in blocks if block not in known]
-    with progress.task("latency: blocks", len(blocks), done=len(blocks) - len(missing)) as task:
-        for group in _groups(missing, BLOCKS_A_GROUP, seed, 0):
-            _stop_if_asked(stop, journal)
-            times = bench.time_blocks(group, seed)
-            for block, cost_ms in times.cost_ms.items():
-                journal.add(run=0, sentinel_ms=times.sentinel_ms, latency_ms=cost_ms, block=block)
-            task.advance(len(group))
+    task = functools.partial(_in_groups, time=time_group, size=BLOCKS_A_GROUP, progress=progress, stop=stop)
+    task("latency: blocks", missing, of=len(blocks), key=(seed, 0), journal=journal)
+    again = {row.block for row in journal.disturbed(journal.blocks())}
+    task(
+        "latency: blocks of a bad minute again",
+        [block for block in blocks if block in again],
+        key=(seed, RUNS + 1),
+        journal=journal,
+    )
 
 
 def _survey_nets(
@@ -219,22 +162,49 @@ def _survey_nets(
     progress: Progress,
     stop: Callable[[], bool],
 ) -> None:
+    def time_group(group: Sequence[Architecture], number: int) -> None:
+        found = bench.time_nets([plan.sentinel, *group], seed + run * 1000 + number)
+        sentinel_ms = found[plan.sentinel.id].p50_ms
+        for arch in group:
+            journal.add(
+                run=run,
+                sentinel_ms=sentinel_ms,
+                latency_ms=found[arch.id].beside(sentinel_ms),
+                code=arch.code,
+            )
+
+    name = f"latency: networks, run {run + 1} of {RUNS}"
     known = {row.code for row in journal.nets(run)}
     missing = [arch for arch in plan.measured if arch.code not in known]
-    done = len(plan.measured) - len(missing)
-    with progress.task(f"latency: networks, run {run + 1} of {RUNS}", len(plan.measured), done=done) as task:
-        for number, group in enumerate(_groups(missing, NETS_A_GROUP, seed, run + 1)):
-            _stop_if_asked(stop, journal)
-            found = bench.time_nets([plan.sentinel, *group], seed + run * 1000 + number)
-            for arch in group:
-                sentinel_ms = found[plan.sentinel.id].p50_ms
-                journal.add(
-                    run=run,
-                    sentinel_ms=sentinel_ms,
-                    latency_ms=found[arch.id].beside(sentinel_ms),
-                    code=arch.code,
-                )
-            task.advance(len(group), ms=found[group[-1].id].p50_ms)
+    task = functools.partial(_in_groups, time=time_group, size=NETS_A_GROUP, progress=progress, stop=stop)
+    task(name, missing, of=len(plan.measured), key=(seed, run + 1), journal=journal)
+    again = {row.code for row in journal.disturbed(journal.nets(run))}
+    disturbed = [arch for arch in plan.measured if arch.code in again]
+    task(f"{name}, those of a bad minute again", disturbed, key=(seed, RUNS + 2 + run), journal=journal)
+
+
+def _in_groups(
+    name: str,
+    items: Sequence[Any],
+    *,
+    time: Callable[[Sequence[Any], int], None],
+    size: int,
+    key: tuple[int, int],
+    journal: Journal,
+    progress: Progress,
+    stop: Callable[[], bool],
+    of: int | None = None,
+) -> None:
+    """Times items in groups of `size`, shuffled by `key`; `of` is how many there are with those known already."""
+    if not items and of is None:
+        return
+    total = of if of is not None else len(items)
+    with progress.task(name, total, done=total - len(items)) as task:
+        for number, group in enumerate(_groups(items, size, *key)):
+            if stop():
+                raise Interrupted(f"stopped. What was measured is kept in {journal.path}.")
+            time(group, number)
+            task.advance(len(group))
 
 
 def settings_id(space: SearchSpace, measured_on: Fingerprint, effort: str) -> str:
@@ -248,15 +218,10 @@ def _groups(items: Sequence[Any], size: int, seed: int, counter: int) -> list[li
     return [[items[index] for index in order[start : start + size]] for start in range(0, len(items), size)]
 
 
-def _stop_if_asked(stop: Callable[[], bool], journal: Journal) -> None:
-    if stop():
-        raise Interrupted(f"stopped. What was measured is kept in {journal.path}.")
-
-
 def _usual_sentinel_ms(rows: Sequence[Row]) -> float:
     return float(np.median([row.sentinel_ms for row in rows]))
 
 
-def _related(rows: Sequence[Row], key: str) -> dict[Any, float]:
+def _related(rows: Sequence[Row]) -> dict[Any, float]:
     usual_ms = _usual_sentinel_ms(rows)
-    return {getattr(row, key): row.latency_ms * usual_ms / row.sentinel_ms for row in rows}
+    return {row.key: row.latency_ms * usual_ms / row.sentinel_ms for row in rows}

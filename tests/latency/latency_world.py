@@ -12,7 +12,8 @@ from posesearch.latency.build import make_table
 from posesearch.latency.chain import BlockTimes
 from posesearch.latency.choose import choose_nets
 from posesearch.latency.device import cpu_name, fingerprint
-from posesearch.latency.survey import Journal, settings_id, survey
+from posesearch.latency.journal import Journal
+from posesearch.latency.survey import settings_id, survey
 from posesearch.latency.types import Conditions, Measured
 from posesearch.progress import SilentProgress
 from posesearch.spaces import HeadArch, SearchSpace, StageSpace
