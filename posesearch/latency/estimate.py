@@ -32,7 +32,7 @@ class Estimator:
         Raises:
             UsageError: The architecture has a block that is not in the table.
         """
-        known = features(arch) if self._calibration.residual else ()
+        known = features(arch, self._space) if self._calibration.residual else ()
         return self._calibration.latency_ms(table_ms(arch, self._costs_ms, self._space), known)
 
 
@@ -64,7 +64,7 @@ def fit_estimator(
     """
     return calibrate(
         np.array([table_ms(arch, costs_ms, space) for arch in latencies_ms]),
-        np.array([features(arch) for arch in latencies_ms]),
+        np.array([features(arch, space) for arch in latencies_ms]),
         np.array(list(latencies_ms.values())),
         seed=seed,
     )

@@ -7,6 +7,7 @@ import math
 from posesearch.models.cost import cost
 from posesearch.models.starnet import feature_info
 from posesearch.spaces.arch import Architecture
+from posesearch.spaces.space import SearchSpace
 
 FEATURES = (
     "operators",
@@ -16,14 +17,16 @@ FEATURES = (
     "log activation bytes",
     "log parameters",
 )
-"""Names of the first features; the depth of every stage follows."""
+"""Names of the first features; three kinds follow for every stage."""
 
 
-def features(arch: Architecture) -> tuple[float, ...]:
-    """Returns `FEATURES`, then the depth of each stage.
+def features(arch: Architecture, space: SearchSpace) -> tuple[float, ...]:
+    """Returns `FEATURES`, then for each stage its depth, its blocks by kernel, and which of the space's widths it has.
 
     Sizes enter by their logarithm, since the correction is one of log latency; MACs of everything that is not
-    depthwise count as pointwise.
+    depthwise count as pointwise. A width costs something once a stage that no block pays for: a runtime may change the
+    memory layout around widths it has no kernel for. With the widths and kernels, the error of ONNX Runtime on a CPU fell
+    from 3.1 to 1.5 % (68 networks, 40 held out, another run; the runs themselves differed by 1.3 %).
     """
     counted = cost(arch)
     depthwise = depthwise_macs(arch)
@@ -35,6 +38,14 @@ def features(arch: Architecture) -> tuple[float, ...]:
         math.log(counted.activation_bytes),
         math.log(counted.params),
         *(float(stage.depth) for stage in arch.stages),
+        *(
+            float(number)
+            for stage, choices in zip(arch.stages, space.stages, strict=True)
+            for number in (
+                *(stage.depth * (stage.kernel == kernel) for kernel in choices.kernel),
+                *(stage.width == width for width in choices.width),
+            )
+        ),
     )
 
 

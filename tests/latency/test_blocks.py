@@ -136,9 +136,12 @@ def test_blocks_of_every_kind_are_really_timed():
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=20, deadline=None)
 def test_features_are_finite_and_split_the_macs(seed):
-    arch = load_space("demo").sample(seed)
-    found = features(arch)
-    assert len(found) == len(FEATURES) + len(arch.stages)
+    space = load_space("demo")
+    arch = space.sample(seed)
+    found = features(arch, space)
+    assert len(found) == len(FEATURES) + sum(1 + len(s.kernel) + len(s.width) for s in space.stages)
+    # Every stage has all its blocks of some kernel, and one width.
+    assert sum(found[len(FEATURES) + len(arch.stages) :]) == total_depth(arch) + len(arch.stages)
     assert torch.isfinite(torch.tensor(found)).all()
     assert 0 < depthwise_macs(arch) < cost(arch).macs
 

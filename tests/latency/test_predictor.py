@@ -12,6 +12,7 @@ from latency_world import World, build_table, measured, small_space
 
 from posesearch.errors import UsageError
 from posesearch.latency.bound import conformal_bound
+from posesearch.latency.learn import estimator_of, table_scores
 from posesearch.latency.predictor import LatencyPredictor
 from posesearch.latency.types import Measured, Predicted
 from posesearch.spaces import load_space
@@ -45,6 +46,24 @@ def test_an_additive_device_is_predicted_exactly(tmp_path_factory, constant_ms, 
         assert found.source == table.id
     assert table.scores.other_run.mape < 1e-6
     assert table.calibration.residual is None
+
+
+class Layouts(World):
+    """A runtime that changes the memory layout around one width: it costs once a stage, which no block pays for."""
+
+    def true_ms(self, arch):
+        return super().true_ms(arch) * (1.0 + 0.06 * sum(stage.width == 24 for stage in arch.stages))
+
+
+def test_a_width_that_costs_once_a_stage_is_learnt(tmp_path):
+    space = load_space("demo")
+    assert any(24 in stage.width for stage in space.stages)
+    table = build_table(space, Layouts(noise=0.005), tmp_path, nets=68, held_out=60)
+    assert table.calibration.residual is not None
+    line = dataclasses.replace(table.calibration, residual=None)
+    without = dataclasses.replace(table, calibration=line)
+    scores = table_scores(estimator_of(without), table.nets, space, table.sentinel_factor)
+    assert table.scores.other_run.mape < 0.5 * scores.other_run.mape
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.03])
