@@ -23,7 +23,7 @@ from posesearch.latency.table import read_table
 from posesearch.latency.types import LatencyBudget
 from posesearch.models.cost import cost
 from posesearch.progress import PlainProgress
-from posesearch.search.search import search
+from posesearch.search.search import run_search
 from posesearch.spaces import Architecture
 
 PICKED = 20
@@ -67,7 +67,7 @@ def main() -> None:
         return {"AP": 1.0 - 1.0 / (1.0 + cost(arch).macs / 1e7)}
 
     with tempfile.TemporaryDirectory() as folder:
-        outcome = search(
+        outcome = run_search(
             space, folder=Path(folder), budget=budget, evaluations=options.evaluations, evaluate=by_size,
             meter=LatencyMeter(conditions, space.smallest()), predictor=predictor, table=table.id, cost=cost,
             weights_id="size", progress=PlainProgress(), references=names,

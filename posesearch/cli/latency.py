@@ -154,6 +154,7 @@ def table_text(result: TableResult) -> tuple[str | Grid, ...]:
             (
                 "fit",
                 f"{line['constant_ms']:.3f} ms + {line['slope']:.3f} x sum of blocks"
+                f"{', their prices corrected by the networks' if line['prices'] else ''}"
                 f"{', with a ridge correction' if line['residual'] else ''}",
             ),
             (

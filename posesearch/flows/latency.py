@@ -97,6 +97,7 @@ class TableResult:
                 "constant_ms": table.calibration.constant_ms,
                 "slope": table.calibration.slope,
                 "residual": table.calibration.residual is not None,
+                "prices": bool(table.calibration.price_factors),
             },
             "nets": len(table.with_role("fit")),
             "held_out": len(table.with_role("held-out")),

@@ -6,7 +6,7 @@ Array letters: N networks, F features.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,12 +62,15 @@ class Calibration:
         slope: What a block costs inside a network over what it costs in a chain.
         residual: The correction; None where repeated cross-validation was not better with it.
         nets: Networks it was fitted on.
+        price_factors: What the networks say of each block's measured price, in the order of `blocks_in`; empty where
+            they say nothing (see `prices`).
     """
 
     constant_ms: float
     slope: float
     residual: Residual | None
     nets: int
+    price_factors: tuple[float, ...] = ()
 
     def latency_ms(self, table_ms: float, features: Sequence[float]) -> float:
         """Returns the latency of a network.
@@ -143,19 +146,41 @@ def _residual_helps(
     table_ms_N: np.ndarray, features_NF: np.ndarray, latency_ms_N: np.ndarray, seed: int
 ) -> bool:
     """Says whether the correction lowers the mean relative error in repeated cross-validation."""
-    without = with_it = 0.0
+
+    def line(fitted_N: np.ndarray) -> np.ndarray:
+        constant, slope = fit_line(table_ms_N[fitted_N], latency_ms_N[fitted_N])
+        return constant + slope * table_ms_N
+
+    def corrected(fitted_N: np.ndarray) -> np.ndarray:
+        line_ms_N = line(fitted_N)
+        if np.any(line_ms_N <= 0):
+            return np.full_like(line_ms_N, np.inf)
+        residual = fit_residual(line_ms_N[fitted_N], features_NF[fitted_N], latency_ms_N[fitted_N])
+        return line_ms_N * np.array([residual.factor(row_F) for row_F in features_NF])
+
+    return is_better(corrected, line, latency_ms_N, seed)
+
+
+def is_better(
+    candidate: Callable[[np.ndarray], np.ndarray],
+    simpler: Callable[[np.ndarray], np.ndarray],
+    latency_ms_N: np.ndarray,
+    seed: int,
+) -> bool:
+    """Says whether a predictor lowers the mean relative error on networks left out, in repeated cross-validation.
+
+    Args:
+        candidate: From the indices of the networks it may be fitted on to its predictions of all of them.
+        simpler: The predictor it would replace, likewise.
+        latency_ms_N: The measured latencies.
+        seed: Key of the folds.
+    """
+    errors = np.zeros(2)
     for repeat in range(REPEATS):
         order_N = rng.generator(seed, "latency folds", repeat).permutation(len(latency_ms_N))
         for fold in range(FOLDS):
-            tested = order_N[fold::FOLDS]
-            fitted = np.setdiff1d(order_N, tested)
-            constant, slope = fit_line(table_ms_N[fitted], latency_ms_N[fitted])
-            line_ms_N = constant + slope * table_ms_N
-            if np.any(line_ms_N <= 0):
-                return False
-            residual = fit_residual(line_ms_N[fitted], features_NF[fitted], latency_ms_N[fitted])
-            factors = np.array([residual.factor(row_F) for row_F in features_NF[tested]])
-            truth = latency_ms_N[tested]
-            without += float(np.abs(line_ms_N[tested] / truth - 1.0).sum())
-            with_it += float(np.abs(line_ms_N[tested] * factors / truth - 1.0).sum())
-    return with_it < LEAST_GAIN * without
+            tested_N = order_N[fold::FOLDS]
+            fitted_N = np.setdiff1d(order_N, tested_N)
+            for number, predict in enumerate((candidate, simpler)):
+                errors[number] += np.abs(predict(fitted_N)[tested_N] / latency_ms_N[tested_N] - 1.0).sum()
+    return bool(errors[0] < LEAST_GAIN * errors[1])

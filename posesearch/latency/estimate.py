@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
 from posesearch.errors import UsageError
-from posesearch.latency.blocks import Block, blocks_of
+from posesearch.latency.blocks import Block, blocks_in, blocks_of
 from posesearch.latency.calibrate import Calibration, calibrate
 from posesearch.latency.features import features
+from posesearch.latency.prices import price_factors
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.space import SearchSpace
 
@@ -18,13 +20,14 @@ class Estimator:
     """Estimates latencies of the members of a space.
 
     Args:
-        costs_ms: Marginal cost of every block of the space, milliseconds.
-        calibration: From their sum to a latency.
+        costs_ms: Marginal cost of every block of the space as measured, milliseconds.
+        calibration: Corrects these, and goes from their sum to a latency.
         space: The space.
     """
 
     def __init__(self, costs_ms: Mapping[Block, float], calibration: Calibration, space: SearchSpace) -> None:
-        self._costs_ms, self._calibration, self._space = costs_ms, calibration, space
+        self._prices_ms = prices_ms(costs_ms, calibration, space)
+        self._calibration, self._space = calibration, space
 
     def latency_ms(self, arch: Architecture) -> float:
         """Returns the estimated median latency, milliseconds.
@@ -33,7 +36,17 @@ class Estimator:
             UsageError: The architecture has a block that is not in the table.
         """
         known = features(arch, self._space) if self._calibration.residual else ()
-        return self._calibration.latency_ms(table_ms(arch, self._costs_ms, self._space), known)
+        return self._calibration.latency_ms(table_ms(arch, self._prices_ms, self._space), known)
+
+
+def prices_ms(
+    costs_ms: Mapping[Block, float], calibration: Calibration, space: SearchSpace
+) -> dict[Block, float]:
+    """Returns the price of every block, milliseconds: what was measured, corrected by what networks said of it."""
+    if not calibration.price_factors:
+        return dict(costs_ms)
+    factors = dict(zip(blocks_in(space), calibration.price_factors, strict=True))
+    return {block: cost_ms * factors[block] for block, cost_ms in costs_ms.items()}
 
 
 def table_ms(arch: Architecture, costs_ms: Mapping[Block, float], space: SearchSpace) -> float:
@@ -62,9 +75,15 @@ def fit_estimator(
         space: The space.
         seed: Key of the cross-validation.
     """
-    return calibrate(
-        np.array([table_ms(arch, costs_ms, space) for arch in latencies_ms]),
+    blocks, latency_ms_N = blocks_in(space), np.array(list(latencies_ms.values()))
+    counts = [blocks_of(arch) for arch in latencies_ms]
+    spent_ms_NB = np.array([[count.get(block, 0) * costs_ms[block] for block in blocks] for count in counts])
+    factor_B = price_factors(spent_ms_NB, latency_ms_N)
+    calibration = calibrate(
+        (spent_ms_NB if factor_B is None else spent_ms_NB * factor_B).sum(axis=1),
         np.array([features(arch, space) for arch in latencies_ms]),
-        np.array(list(latencies_ms.values())),
+        latency_ms_N,
         seed=seed,
     )
+    factors = () if factor_B is None else tuple(factor_B.tolist())
+    return dataclasses.replace(calibration, price_factors=factors)

@@ -8,6 +8,7 @@ from typing import Any
 
 from posesearch.config import to_plain
 from posesearch.latency.blocks import blocks_of
+from posesearch.latency.estimate import prices_ms
 from posesearch.latency.predictor import LatencyPredictor
 from posesearch.spaces.arch import Architecture
 
@@ -39,7 +40,8 @@ def latency_parts(arch: Architecture, predictor: LatencyPredictor) -> tuple[Late
         UsageError: The architecture has a block that is not in the table.
     """
     predicted_ms = predictor.predict(arch).latency_ms
-    costs_ms, calibration = predictor.table.costs_ms(), predictor.table.calibration
+    table, calibration = predictor.table, predictor.table.calibration
+    costs_ms = prices_ms(table.costs_ms(), calibration, table.space)
     stages_ms: list[float] = []
     parts_ms = {"stem": 0.0, "downsampling": 0.0, "attention": 0.0, "head": 0.0}
     for block, count in blocks_of(arch).items():

@@ -11,6 +11,7 @@ from scipy import stats
 from posesearch.latency.bound import Bound, conformal_bound
 from posesearch.latency.calibrate import calibrate, fit_line, fit_residual
 from posesearch.latency.noise import Steadiness, finest_claim, is_busy, run_noise
+from posesearch.latency.prices import FACTORS, price_factors
 from posesearch.latency.scores import baseline_errors, rank_correlations, score
 
 POSITIVE = st.floats(0.1, 100.0)
@@ -176,3 +177,42 @@ def test_claims_and_load():
     assert is_busy(3.0, 2)
     # The measurement itself is one process.
     assert not is_busy(1.5, 2)
+
+
+def world_of_prices(seed, *, price_error, noise, nets=68, blocks=60):
+    """Networks of 8 kinds of block each; the prices that were measured are off by `price_error`."""
+    generator = np.random.default_rng(seed)
+    measured_ms_B = generator.uniform(0.05, 0.4, blocks)
+    true_ms_B = measured_ms_B * (1.0 + price_error * generator.standard_normal(blocks))
+    counts_NB = np.zeros((nets, blocks))
+    for row in counts_NB:
+        row[generator.choice(blocks, 8, replace=False)] = generator.integers(1, 5, 8)
+    latency_ms_N = (0.3 + counts_NB @ true_ms_B) * (1.0 + noise * generator.standard_normal(nets))
+    return counts_NB * measured_ms_B, latency_ms_N, true_ms_B / measured_ms_B
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_networks_correct_the_prices_they_contain(seed):
+    spent_NB, latency_N, truth_B = world_of_prices(seed, price_error=0.1, noise=0.01)
+    unseen_NB = np.pad(spent_NB, ((0, 0), (0, 1)))
+    factor_B = price_factors(unseen_NB, latency_N)
+    assert factor_B[-1] == 1.0, "a block that no network contains keeps its price"
+    found_B = factor_B[:-1] / factor_B[:-1].mean() * truth_B.mean()
+    assert np.abs(found_B / truth_B - 1.0).mean() < 0.7 * np.abs(truth_B.mean() / truth_B - 1.0).mean()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_prices_that_are_right_are_left_alone(seed):
+    spent_NB, latency_N, _ = world_of_prices(seed, price_error=0.0, noise=0.03)
+    assert price_factors(spent_NB, latency_N) is None
+    few = world_of_prices(seed, price_error=0.1, noise=0.0, nets=19)
+    assert price_factors(*few[:2]) is None
+
+
+@given(seed=st.integers(0, 50), wild=st.floats(0.01, 100.0))
+@settings(max_examples=20, deadline=None)
+def test_no_price_is_moved_out_of_reason(seed, wild):
+    spent_NB, latency_N, _ = world_of_prices(seed, price_error=0.1, noise=0.0)
+    latency_N[0] *= wild
+    factor_B = price_factors(spent_NB, latency_N)
+    assert factor_B is None or np.all((factor_B >= FACTORS[0]) & (factor_B <= FACTORS[1]))
