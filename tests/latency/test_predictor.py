@@ -99,7 +99,7 @@ def test_what_no_sum_of_blocks_holds_is_corrected(tmp_path, monkeypatch):
             [abs(predictor.predict(arch).latency_ms / world.true_ms(arch) - 1) for arch in others(table, 60)]
         )
 
-    assert error(table) < 0.7 * error(line)
+    assert error(table) < 0.8 * error(line)
 
 
 def test_the_bound_covers_networks_of_another_run(tmp_path):
