@@ -71,10 +71,18 @@ def test_verdicts(limit_ms, percentile, verdict):
 
 
 @pytest.mark.parametrize(
-    ("limit_ms", "verdict"), [(30.0, "within noise"), (3.0, "within noise"), (2.99, "over")]
+    ("limit_ms", "spread", "verdict"),
+    [
+        (30.0, 0.0, "within"),
+        (1.11 * MEASURED.ci_high_ms, 0.0, "within"),
+        (1.09 * MEASURED.ci_high_ms, 0.0, "within noise"),
+        (1.11 * MEASURED.ci_high_ms, 0.2, "within noise"),
+        (3.0, 0.0, "within noise"),
+        (2.99, 0.0, "over"),
+    ],
 )
-def test_a_noisy_measurement_is_within_noise_at_best(limit_ms, verdict):
-    noisy = dataclasses.replace(MEASURED, noise="noisy")
+def test_a_noisy_measurement_needs_room_to_be_within(limit_ms, spread, verdict):
+    noisy = dataclasses.replace(MEASURED, noise="noisy", process_spread=spread)
     assert LatencyBudget(latency_ms=limit_ms).verdict(noisy) == verdict
 
 
