@@ -3,8 +3,8 @@
 #
 #   POSESEARCH_DATA=... bash scripts/real_images.sh          the figures of docs/benchmarks.md
 #
-# POSESEARCH_DATA names the folder that holds lspet/. PEOPLE_EPOCHS, SUPERNET_EPOCHS and EPOCHS are the lengths of the three
-# trainings (14, 70 and 110), SEEDS (default "0 1") the seeds of the retrainings, BUDGET_MS the latency budget (default: what
+# POSESEARCH_DATA names the folder that holds lspet/. PEOPLE (12,000) is how many pictures are generated, PEOPLE_EPOCHS,
+# SUPERNET_EPOCHS and EPOCHS are the lengths of the three trainings (18, 40 and 30: some 2.5 hours on one core), SEEDS (default "0 1") the seeds of the retrainings, BUDGET_MS the latency budget (default: what
 # StarNet-Pose-T scaled to the space takes), SPACE the search space ("demo", 128x96; "starnet", 256x192, wants a GPU, where
 # several hundred epochs are minutes).
 # A run that was stopped goes on where it stopped. bf16: 1.4 times the steps a second on a CPU that has AVX-512 bf16.
@@ -17,12 +17,12 @@ recipe=(--recipe small-data --set precision=bf16)
 space="${SPACE:-demo}"
 
 # 1. A start for users without pretrained weights: a supernet that has seen generated people in every position.
-$posesearch data synth runs/hard-people --train 3000 --val 200 --difficulty hard --seed 11
-$posesearch supernet-train --run people --space "$space" --data runs/hard-people "${recipe[@]}" --set "epochs=${PEOPLE_EPOCHS:-14}" \
-  --set search_fraction=0.05 --set optimizer.lr=0.002
+$posesearch data synth runs/hard-people --train "${PEOPLE:-12000}" --val 200 --difficulty hard --seed 11
+$posesearch supernet-train --run people --space "$space" --data runs/hard-people "${recipe[@]}" --set "epochs=${PEOPLE_EPOCHS:-18}" \
+  --set search_fraction=0.02 --set optimizer.lr=0.002
 
 # 2. The path itself. The most accurate network found (S) may take as long as the hand-designed one.
-$posesearch supernet-train --run lspet --space "$space" "${real[@]}" "${recipe[@]}" --set "epochs=${SUPERNET_EPOCHS:-70}" \
+$posesearch supernet-train --run lspet --space "$space" "${real[@]}" "${recipe[@]}" --set "epochs=${SUPERNET_EPOCHS:-40}" \
   --init runs/people/supernet/supernet.safetensors
 case "$space" in   # StarNet-Pose-T, or its nearest member
   demo) hand_designed=w16-32-64_d2-2-4_k7-7-7_r4-4-4_a000 ;;
@@ -37,7 +37,7 @@ $posesearch extract --run lspet
 for seed in ${SEEDS:-0 1}; do
   for model in S starnet-pose-t T; do
     $posesearch train "runs/lspet/models/$model.safetensors" --seed "$seed" --name "$model-seed$seed" \
-      --set "epochs=${EPOCHS:-110}"
+      --set "epochs=${EPOCHS:-30}"
   done
 done
 
