@@ -3,10 +3,11 @@
 #
 #   POSESEARCH_DATA=... bash scripts/real_images.sh          the figures of docs/benchmarks.md
 #
-# POSESEARCH_DATA names the folder that holds lspet/. PEOPLE (12,000) is how many pictures are generated, PEOPLE_EPOCHS,
-# SUPERNET_EPOCHS and EPOCHS are the lengths of the three trainings (18, 40 and 30: some 2.5 hours on one core), SEEDS (default "0 1") the seeds of the retrainings, BUDGET_MS the latency budget (default: what
-# StarNet-Pose-T scaled to the space takes), SPACE the search space ("demo", 128x96; "starnet", 256x192, wants a GPU, where
-# several hundred epochs are minutes).
+# POSESEARCH_DATA names the folder that holds lspet/. PEOPLE (12,000) is how many pictures are generated; PEOPLE_EPOCHS,
+# SUPERNET_EPOCHS and EPOCHS are the lengths of the three trainings (18, 40 and 30: some 2.5 hours on one core); SEEDS
+# (default "0 1") are the seeds of the retrainings, BUDGET_MS the latency budget (default: what StarNet-Pose-T scaled to the
+# space takes), SPACE the search space ("demo", 128x96; "starnet", 256x192, wants a GPU, where several hundred epochs are
+# minutes).
 # A run that was stopped goes on where it stopped. bf16: 1.4 times the steps a second on a CPU that has AVX-512 bf16.
 set -euo pipefail
 : "${POSESEARCH_DATA:?set POSESEARCH_DATA to the folder that holds lspet/}"
