@@ -17,6 +17,7 @@ from posesearch.cli.output import (
     split_name,
 )
 from posesearch.files import read_json, read_jsonl
+from posesearch.report.read import budget_of, point_of
 
 Row = Mapping[str, Any]
 STAGES = ("supernet", "extracted", "retrained")
@@ -69,7 +70,7 @@ def candidate_grid(
     """
     asked = (budget or {}).get("percentile", "p50")
     percentiles = ("p50",) if asked == "p50" else ("p50", asked)
-    also = tuple(dict.fromkeys(name for row in rows for name in row.get("confirmed_also") or ()))
+    also = _further_runtimes(rows)
     figures = (
         *(f"{name} ms" for name in percentiles),
         "interval",
@@ -109,6 +110,10 @@ def candidate_grid(
     )
 
 
+def _further_runtimes(rows: Sequence[Row]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for row in rows for name in row.get("confirmed_also") or ()))
+
+
 def label_lines(label: str | None) -> tuple[str, ...]:
     """Returns what must be said of a front nobody measured; nothing for a measured one."""
     return (f"The front is {label}: run this search on that device to measure it.",) if label else ()
@@ -139,35 +144,14 @@ def _note(row: Row, picks: Mapping[str, str], budget: Row) -> str:
     names = [name for name in ("fastest", "knee", "best") if picks.get(name) == row["arch_id"]]
     if row.get("reference"):
         names.append(row["reference"])
-    latency = _latency(row)
-    near = _budget_note(row, latency, budget)
+    # The page says the same of the same row.
+    held_to = budget_of(budget, "search result: budget")
+    near = held_to.note(point_of(row, "search result")) if held_to else ""
     if near:
         names.append(near)
-    if latency.get("noise") == "noisy":
+    if _latency(row).get("noise") == "noisy":
         names.append("noisy")
     return ", ".join(names)
-
-
-def _budget_note(row: Row, latency: Row, budget: Row) -> str:
-    """Returns what must be said of the budget, from the latency that was confirmed where there is one."""
-    limit_ms, median_ms = budget.get("latency_ms"), latency.get("p50_ms")
-    if _predicted(latency):
-        return "predicted over budget" if limit_ms is not None and latency["high_ms"] > limit_ms else ""
-    if limit_ms is None or median_ms is None:
-        over = row["verdict"] == "over" if "verdict" in row else row.get("feasible") is False
-        near = row.get("verdict") == "within noise"
-        return "over budget" if over else "within noise of the budget" if near else ""
-    # The interval is that of the median; its relative ends are applied to p90, as the search does.
-    asked_ms = latency.get(f"{budget.get('percentile', 'p50')}_ms") or median_ms
-    low_ms, high_ms = (
-        asked_ms * (latency.get(end) or median_ms) / median_ms for end in ("ci_low_ms", "ci_high_ms")
-    )
-    verdict = row.get("verdict") or (
-        "over" if asked_ms > limit_ms else "within noise" if high_ms > limit_ms else "within"
-    )
-    if verdict == "over":
-        return "over budget, within noise of it" if low_ms <= limit_ms else "over budget"
-    return "within noise of the budget" if verdict == "within noise" else ""
 
 
 def _latency_captions(latencies: Sequence[Row]) -> tuple[str, ...]:
@@ -194,7 +178,8 @@ def _latency_captions(latencies: Sequence[Row]) -> tuple[str, ...]:
 def model_grid(models: Sequence[Row]) -> Grid:
     """Returns extracted models as a table: the same network inside the supernet, cut out, and retrained."""
     heads = {stage: f"AP {_stage_words(stage)} ({_splits(models, stage)})" for stage in STAGES}
-    right = (*heads.values(), "ms", "interval", "params", "parity")
+    also = _further_runtimes(models)
+    right = (*heads.values(), "ms", "interval", *(f"{name} ms" for name in also), "params", "parity")
     return Grid(
         title="Models",
         columns=("name", "pick", *right, "architecture", "note"),
@@ -206,6 +191,7 @@ def model_grid(models: Sequence[Row]) -> Grid:
                 *(number((model.get(stage) or {}).get("AP")) for stage in STAGES),
                 _ms(latency),
                 _interval(latency),
+                *(_ms((model.get("confirmed_also") or {}).get(name) or {}) for name in also),
                 millions(model["cost"]["params"]),
                 _parity(model.get("parity")),
                 model["code"],
@@ -217,6 +203,7 @@ def model_grid(models: Sequence[Row]) -> Grid:
         caption=(
             *_accuracy_captions(models),
             *_latency_captions([model.get("latency") or {} for model in models]),
+            *(f"{name} ms: the same networks in that runtime, for comparison" for name in also),
             "parity: largest difference to the subnet",
         ),
     )

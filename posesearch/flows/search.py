@@ -187,7 +187,6 @@ def search(
             return evaluate_subnet(supernet, arch, material, place).to_plain()
 
         def confirm(archs: Sequence[Architecture]) -> Mapping[str, Measured]:
-            progress.message(f"search: measuring {len(archs)} architectures again in two fresh processes.")
             return measure_fresh(archs, conditions, effort=effort, seed=seed)
 
         # The front is measured in another runtime as well: a budget in eager mode says little about a CUDA graph, which

@@ -169,7 +169,8 @@ def choose_table(
             predictor = load_predictor(path, space=space, conditions=conditions)
         except EnvironmentFault as error:
             # Measuring every candidate is no way out of a busy machine, and would begin another study.
-            raise EnvironmentFault(f"{error} Or measure every candidate: --table {NONE}") from error
+            # On a line of its own: the message may end with a command.
+            raise EnvironmentFault(f"{error}\nOr measure every candidate: --table {NONE}") from error
     chosen = TableChoice(path=path, predictor=predictor, build_id=build_id(predictor.table))
     progress.message(
         f"search: going by latency table {path} ({chosen.build_id}), which is of this machine: proposals are held to "

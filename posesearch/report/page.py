@@ -15,7 +15,7 @@ from posesearch.report.front_info import front_info
 from posesearch.report.rows import Point, RunRows
 from posesearch.report.sections import Section, curve_sections, sections
 from posesearch.report.style import DARK
-from posesearch.report.tables import CODE_COLUMN, FRONT_COLUMNS, MODEL_COLUMNS, TableRow
+from posesearch.report.tables import CODE_COLUMN, FRONT_COLUMNS, MODEL_COLUMN, TableRow
 from posesearch.report.words import (
     ap_text,
     budget_text,
@@ -27,7 +27,7 @@ from posesearch.report.words import (
     predicted_text,
 )
 
-_TEXT_COLUMNS = (FRONT_COLUMNS[1], MODEL_COLUMNS[0], CODE_COLUMN)
+_TEXT_COLUMNS = (FRONT_COLUMNS[1], MODEL_COLUMN, CODE_COLUMN)
 
 
 def render_page(rows: RunRows, png: bytes | None = None) -> str:

@@ -199,6 +199,7 @@ def read_models(folder: Path) -> Iterable[Model]:
             retrained=accuracy_of(plain.get("retrained"), f"{where}: retrained"),
             latency=latency_of(plain.get("latency"), f"{where}: latency"),
             predicted=prediction_of(plain.get("latency"), f"{where}: latency"),
+            also=also_of(plain.get("confirmed_also"), f"{where}: confirmed_also"),
         )
 
 

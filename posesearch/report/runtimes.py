@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from statistics import median
-from types import MappingProxyType
 
 from posesearch.report.rows import Latency, Point, RunRows
 from posesearch.report.tables import FRONT_COLUMNS, TableRow, latency_cell, picked
-from posesearch.report.words import NONE, significant
-
-RUNTIME_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "eager": "eager",
-        "cudagraph": "CUDA graph",
-        "compile": "torch.compile",
-        "onnxruntime": "ONNX Runtime",
-        "tensorrt": "TensorRT",
-    }
-)
-
-
-def runtime_name(runtime: str) -> str:
-    """Returns a runtime as it is called."""
-    return RUNTIME_NAMES.get(runtime, runtime)
+from posesearch.report.words import NONE, runtime_name, significant
 
 
 def in_sentence(runtime: str) -> str:

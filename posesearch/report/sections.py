@@ -22,10 +22,10 @@ from posesearch.report.regime import regime
 from posesearch.report.rows import RunRows
 from posesearch.report.tables import (
     FRONT_COLUMNS,
-    MODEL_COLUMNS,
     TableRow,
     front_note,
     front_table,
+    model_columns,
     model_conditions,
     model_table,
 )
@@ -132,7 +132,7 @@ def _models_section(rows: RunRows) -> Section | None:
         title="Models: supernet against retrained",
         takeaway=promises.promises_takeaway(promised),
         figure=promises.promises_plot(promised),
-        columns=MODEL_COLUMNS,
+        columns=model_columns(rows),
         table=model_table(rows),
         note="; ".join(model_conditions(rows)) + ". PCK is that of the last evaluation in the row.",
     )

@@ -14,6 +14,7 @@ from posesearch.report.words import (
     interval_text,
     listed_words,
     predicted_text,
+    runtime_name,
     short_name,
     significant,
 )
@@ -29,17 +30,7 @@ FRONT_COLUMNS = (
     "MACs",
     "architecture",
 )
-MODEL_COLUMNS = (
-    "model",
-    "supernet AP",
-    "extracted AP",
-    "retrained AP",
-    "PCK@0.2",
-    "latency p50 (ms)",
-    "images/s",
-    "params",
-    "architecture",
-)
+MODEL_COLUMN = "model"
 CODE_COLUMN = "architecture"
 
 
@@ -103,10 +94,31 @@ def front_note(rows: RunRows) -> str:
     ).strip()
 
 
+def model_columns(rows: RunRows) -> tuple[str, ...]:
+    """Returns the columns of `model_table`: one for each further runtime in which a model was measured."""
+    return (
+        MODEL_COLUMN,
+        "supernet AP",
+        "extracted AP",
+        "retrained AP",
+        "PCK@0.2",
+        "latency p50 (ms)",
+        "images/s",
+        *(f"{runtime_name(runtime)} p50 (ms)" for runtime in _further_runtimes(rows)),
+        "params",
+        CODE_COLUMN,
+    )
+
+
 def model_table(rows: RunRows) -> tuple[TableRow, ...]:
-    """Returns the extracted models; cells in the order of `MODEL_COLUMNS`."""
+    """Returns the extracted models; cells in the order of `model_columns`."""
+    further = _further_runtimes(rows)
     return tuple(
-        TableRow(key=f"model-{model.name}", cells=_model_cells(model), mark="pick" if model.retrained else "")
+        TableRow(
+            key=f"model-{model.name}",
+            cells=_model_cells(model, further),
+            mark="pick" if model.retrained else "",
+        )
         for model in rows.models
     )
 
@@ -153,7 +165,11 @@ def latency_cell(latency: Latency | None, predicted: Prediction | None = None) -
     return f"{significant(latency.p50_ms)}{f' [{interval}]' if interval else ''}{noisy}"
 
 
-def _model_cells(model: Model) -> tuple[str, ...]:
+def _further_runtimes(rows: RunRows) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(runtime for model in rows.models for runtime, _ in model.also))
+
+
+def _model_cells(model: Model, further: tuple[str, ...]) -> tuple[str, ...]:
     last = model.retrained or model.extracted or model.supernet
     return (
         f"{model.name} ({model.pick})" if model.pick and model.pick != model.name else model.name,
@@ -164,6 +180,7 @@ def _model_cells(model: Model) -> tuple[str, ...]:
         ap_text(last.pck if last else None),
         latency_cell(model.latency, model.predicted),
         fps_text(model.latency),
+        *(latency_cell(dict(model.also).get(runtime)) for runtime in further),
         count_text(model.params),
         model.code,
     )

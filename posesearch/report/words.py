@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from posesearch.report.rows import Latency, Prediction
 
 NONE = "—"
+RUNTIME_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "eager": "eager",
+        "cudagraph": "CUDA graph",
+        "compile": "torch.compile",
+        "onnxruntime": "ONNX Runtime",
+        "tensorrt": "TensorRT",
+    }
+)
 
 
 def ap_text(value: float | None) -> str:
@@ -111,3 +121,8 @@ def significant(value: float) -> str:
 def listed_words(words: tuple[str, ...] | list[str]) -> str:
     """Returns `a`, `a and b` or `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def runtime_name(runtime: str) -> str:
+    """Returns a runtime as it is called."""
+    return RUNTIME_NAMES.get(runtime, runtime)

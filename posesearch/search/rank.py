@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from posesearch.errors import DataError, EnvironmentFault, Interrupted, UsageError
 from posesearch.latency.types import Latency, LatencyBudget, Measured
-from posesearch.progress import Progress
+from posesearch.progress import Progress, Task
 from posesearch.search.candidate import Candidate, CostLike, FrontMember
 from posesearch.search.check import check_front, checks_text, point
 from posesearch.search.confirm import Confirm, confirm_front
+from posesearch.search.confirmed import ConfirmedLog
 from posesearch.search.front import pareto_front
 from posesearch.search.judge import LatencyJudge, Predictor
 from posesearch.search.limit import figure_ms, fits
@@ -42,6 +44,7 @@ def rank(
     cost: Callable[[Architecture], CostLike],
     references: Mapping[str, Architecture],
     confirm: Confirm | None,
+    log: ConfirmedLog,
     progress: Progress,
     stop: Callable[[], bool],
 ) -> Ranked:
@@ -56,8 +59,9 @@ def rank(
         cost: Gives costs.
         references: Named architectures, evaluated whatever their latency.
         confirm: Measures for the claim; None takes the figures of this process.
+        log: What an earlier call that was stopped has confirmed; keeps what this one does.
         progress: Where to report.
-        stop: Asked before each measurement.
+        stop: Asked before each measurement, and before each round of `confirm`.
 
     Raises:
         Interrupted: `stop` said so; what was measured is saved.
@@ -74,7 +78,20 @@ def rank(
     else:
         if predictor is not None:
             evaluated = _checked(evaluated, study, judge, predictor, budget, progress, stop)
-        front, rejected, confirmed = confirm_front(evaluated, budget, confirm, tuple(named.values()))
+        extra = tuple(named.values())
+        if confirm is None:
+            front, rejected, confirmed = confirm_front(evaluated, budget, None, extra)
+        else:
+            if log.known:
+                progress.message(
+                    f"search: going on with the {len(log.known)} networks that were measured again before it was "
+                    "stopped."
+                )
+            # How many networks and rounds it takes shows in the course of it, so the whole is one unit of work.
+            with progress.task("measuring the front again", 1) as task:
+                rounds = _rounds(confirm, log, task, stop)
+                front, rejected, confirmed = confirm_front(evaluated, budget, rounds, extra, dict(log.known))
+                task.advance(1)
     fastest, fastest_latency = _fastest(study, judge, budget, confirmed)
     if not front and rejected:
         nearest = min(rejected, key=lambda m: figure_ms(m.latency, budget.percentile))
@@ -96,10 +113,16 @@ def with_also(
     references: tuple[Reference, ...],
     confirm_also: Confirm,
     progress: Progress,
+    stop: Callable[[], bool],
 ) -> tuple[tuple[FrontMember, ...], tuple[Reference, ...]]:
     """Adds the latencies of another runtime to front and references, which no result may be lost over."""
     members = (*front, *(reference.member for reference in references))
     if not front or all(member.confirmed_also for member in members):
+        return front, references
+    if stop():
+        progress.message(
+            "search: stopped before the front was measured in the other runtime; the same command adds that."
+        )
         return front, references
     try:
         also = confirm_also(list(dict.fromkeys(member.candidate.arch for member in members)))
@@ -113,6 +136,24 @@ def with_also(
     return tuple(map(added, front)), tuple(
         dataclasses.replace(reference, member=added(reference.member)) for reference in references
     )
+
+
+def _rounds(confirm: Confirm, log: ConfirmedLog, task: Task, stop: Callable[[], bool]) -> Confirm:
+    """Returns `confirm` with what belongs to each round: it can be stopped before, is seen, and kept when it is done."""
+    numbers = itertools.count(1)
+
+    def confirm_round(archs: Sequence[Architecture]) -> Mapping[str, Measured]:
+        if stop():
+            raise Interrupted(
+                f"search stopped after {len(log.known)} networks of its front were measured again in fresh processes; "
+                "all of them are saved."
+            )
+        task.advance(0, round=str(next(numbers)), networks=str(len(log.known) + len(archs)))
+        found = confirm(archs)
+        log.add(found)
+        return found
+
+    return confirm_round
 
 
 def _checked(

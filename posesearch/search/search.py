@@ -16,6 +16,7 @@ from posesearch.progress import Progress
 from posesearch.search.candidate import CostLike
 from posesearch.search.check import Check, learnt
 from posesearch.search.confirm import Confirm
+from posesearch.search.confirmed import ConfirmedLog
 from posesearch.search.feasible import lost_text, no_feasible_text, seek_fastest
 from posesearch.search.judge import LatencyJudge, Predictor, check_sources
 from posesearch.search.limit import figure_ms, fits
@@ -66,7 +67,8 @@ def run_search(
 
     Args:
         space: The search space, of the supernet that evaluates.
-        folder: The search folder of a run; holds `study.db`, `evaluations.jsonl`, `candidates.jsonl`, `result.json`.
+        folder: The search folder of a run; holds `study.db`, `evaluations.jsonl`, `candidates.jsonl`, `result.json`,
+            and `confirmed.jsonl` while the front is measured again.
         budget: The latency budget, for the meter's runtime and precision.
         evaluations: Accuracy evaluations to reach, at least 1.
         evaluate: Gives the evaluation of an architecture, a mapping with at least `AP` (0 to 1).
@@ -74,7 +76,7 @@ def run_search(
         cost: Gives costs.
         weights_id: Identity of the supernet's weights; evaluations of other weights are not used.
         progress: Where the progress goes.
-        stop: Asked between two evaluations; True saves and ends.
+        stop: Asked between two evaluations, two measurements and two rounds of `confirm`; True saves and ends.
         predictor: Predicts latencies; None measures every proposal. Each table has a study of its own.
         table: Identity of the table, where `predictor.table_id` changes with what searches add to it.
         references: Named members, asked first and evaluated even when over budget, for comparison.
@@ -157,21 +159,23 @@ def run_search(
             progress.message(settings_text(stored, chosen, seed, evaluations - loop.evaluated))
         stopped = _run(loop, evaluations, progress, stop)
         asks = len(study.candidates)
+        log = ConfirmedLog(folder, name, confirm_effort)
         effort = confirm_effort if confirm else None
         if stored and is_answer(stored, asks=asks, references=references, confirm_effort=effort):
             if confirm_also:
-                front, named = with_also(stored.front, stored.references, confirm_also, progress)
+                front, named = with_also(stored.front, stored.references, confirm_also, progress, stop)
                 stored = dataclasses.replace(stored, front=front, references=named)
                 stored.write(folder)
+            log.remove()
             return stored
         progress.message(f"search: {loop.evaluated} evaluations in {asks} asks; ranking the front.")
         ranked = rank(
             study, judge, memo, budget=budget, predictor=predictor, cost=cost, references=references,
-            confirm=confirm, progress=progress, stop=stop,
+            confirm=confirm, log=log, progress=progress, stop=stop,
         )  # fmt: skip
     front, named = ranked.front, ranked.references
     if confirm_also:
-        front, named = with_also(front, named, confirm_also, progress)
+        front, named = with_also(front, named, confirm_also, progress, stop)
     last_sampler, last_seed, earlier = history(stored, chosen, seed, asks)
     found = outcome(
         sampler=last_sampler,
@@ -189,6 +193,7 @@ def run_search(
         checks=tuple(study.checks),
     )
     found.write(folder)
+    log.remove()
     if not front:
         raise NoFeasibleArchitecture(
             lost_text(study.candidates, found.checks, found.rejected, fresh=found.confirmed)

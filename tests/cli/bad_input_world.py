@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_recipe import RECIPE
 
 from posesearch.cli.app import main
 from posesearch.config import to_plain
@@ -39,17 +40,6 @@ TRAIN = shlex.split("supernet-train --space tiny.json --data people --recipe tin
 SEARCH = shlex.split("search --latency-ms 1000 --trials 2 --device cpu")
 EXTRACT = ["extract", "--device", "cpu"]
 EVALUATE = ["evaluate", MODEL, "--data", "people", "--device", "cpu"]
-
-RECIPE = """
-name: tiny
-epochs: 2
-final_epochs: 1
-batch_size: 16
-search_fraction: 0.25
-calibration_persons: 16
-evaluate_every: 1
-supernet: {random_subnets: 1}
-"""
 
 
 def make_world(folder: Path, space: SearchSpace) -> None:

@@ -50,6 +50,17 @@ def test_the_other_runtime_has_a_column_of_its_own() -> None:
     assert not any("onnxruntime" in name for name in candidate_grid("front", [CANDIDATE]).columns)
 
 
+def test_a_model_shows_the_other_runtime_as_well() -> None:
+    model = {"name": "T", "code": "w8", "cost": CANDIDATE["cost"], "latency": {"p50_ms": 1.5}}
+    beside = model | {"name": "S", "confirmed_also": {"onnxruntime": {"kind": "measured", "p50_ms": 1.234}}}
+    grid = model_grid([model | {"confirmed_also": {}}, beside])
+    column = grid.columns.index("onnxruntime ms")
+    assert [row[column] for row in grid.rows] == ["-", "1.23"]
+    assert "onnxruntime ms" in grid.right
+    assert "onnxruntime ms: the same networks in that runtime, for comparison" in grid.caption
+    assert not any("onnxruntime" in name for name in model_grid([model]).columns)
+
+
 def test_batch_and_memory_format_are_told() -> None:
     timed = {"p50_ms": 3.0, "runtime": "eager", "batch": 8, "threads": 2, "memory_format": "channels_last"}
     grid = candidate_grid("front", [CANDIDATE | {"confirmed": timed}])

@@ -107,7 +107,9 @@ def _messages_of(**options: object) -> list[str]:
 def test_a_machine_that_is_slower_now_is_refused_with_the_way_on(device: Device) -> None:
     make_table(device)
     device.factor = 1.5
-    with pytest.raises(EnvironmentFault, match=r"does not fit what this device does now.*--table none") as e:
+    with pytest.raises(
+        EnvironmentFault, match=r"(?s)does not fit what this device does now.*--table none"
+    ) as e:
         searched()
     assert e.value.exit_code == 5
 

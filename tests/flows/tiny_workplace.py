@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tiny_recipe import RECIPE
+
 from posesearch.config import to_plain
 from posesearch.data.source import DataSource
 from posesearch.files import write_json_atomic
@@ -13,17 +15,6 @@ from posesearch.flows.search import SearchResult
 from posesearch.flows.supernet import SupernetResult, supernet_train
 from posesearch.progress import SilentProgress
 from posesearch.spaces import SearchSpace
-
-RECIPE = """
-name: tiny
-epochs: 2
-final_epochs: 1
-batch_size: 16
-search_fraction: 0.25
-calibration_persons: 16
-evaluate_every: 1
-supernet: {random_subnets: 1}
-"""
 
 
 @dataclass(frozen=True)

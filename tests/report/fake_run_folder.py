@@ -130,6 +130,7 @@ def build_run(
             "extracted": evaluation(row["AP"] - 0.012, "val"),
             "retrained": evaluation(row["AP"] + 0.061, "val") if retrained else None,
             "latency": row["confirmed"],
+            "confirmed_also": row["confirmed_also"],
             "parity": {"max_abs_diff": 0.0},
             "file": f"models/{model_name}.safetensors",
         }

@@ -196,7 +196,8 @@ def test_confirm_ranks_again_and_drops_what_is_over(tiny_space):
     front, rejected, latencies = confirm_front(found, LatencyBudget(latency_ms=3.0), confirm)
     assert [m.candidate.arch for m in front] == [archs[0], archs[1], archs[3]]
     assert [m.candidate.arch for m in rejected] == [archs[2]]
-    assert asked == [[archs[0].id, archs[1].id, archs[2].id], [archs[3].id]]
+    # The fourth is 2 % slower than the one that beats it, so it is measured along with the front.
+    assert asked == [[a.id for a in archs]]
     assert latencies.keys() == true_ms.keys()
 
 
