@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from posesearch.cli.context import Ctx, planned
-from posesearch.cli.options import DataOptions, MemoryFormat, Overrides, Switch
+from posesearch.cli.options import DataOptions, MemoryFormat, Overrides, Store, Switch
 from posesearch.cli.output import Answer, counted
 from posesearch.cli.results import evaluation_lines, label_lines, model_grid, plan_lines, search_grids
 from posesearch.errors import UsageError
@@ -57,6 +57,7 @@ def supernet_train(
     overrides: Overrides = (),
     run: str | None = None,
     init: Path | None = None,
+    store: Store = "auto",
     fresh: Switch = False,
     ctx: Ctx,
 ) -> Answer:
@@ -69,6 +70,7 @@ def supernet_train(
         overrides: Change one entry of the recipe, KEY=VALUE, e.g. optimizer.lr=0.002; may be repeated.
         run: Name of the run folder below runs/; the space's name by default.
         init: Weights to start from: official StarNet weights, or a model or supernet file of posesearch.
+        store: Where the images are kept: gpu, host (memory), jpeg (files, decoded at each use); auto goes by free memory.
         fresh: Start again, even where the run exists.
         ctx: Global options.
     """
@@ -81,6 +83,7 @@ def supernet_train(
         overrides=overrides,
         run=run,
         init=init,
+        store=store,
         seed=ctx.seed,
         device=ctx.device,
         fresh=fresh,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from posesearch.cli.context import Ctx, planned
-from posesearch.cli.options import DataOptions, Overrides, Switch
+from posesearch.cli.options import DataOptions, Overrides, Store, Switch
 from posesearch.cli.output import Answer, evaluation_line, number, pairs
 from posesearch.cli.results import plan_lines
 from posesearch.errors import UsageError
@@ -26,6 +26,7 @@ def train(
     space: str | None = None,
     init: Path | None = None,
     from_scratch: Switch = False,
+    store: Store = "auto",
     fresh: Switch = False,
     ctx: Ctx,
 ) -> Answer:
@@ -41,6 +42,7 @@ def train(
         space: Search space of an architecture code; a preset is moved to its nearest member.
         init: Weights to start from: official StarNet weights, or a model file of posesearch.
         from_scratch: Start from random weights instead of the extracted ones.
+        store: Where the images are kept: gpu, host (memory), jpeg (files, decoded at each use); auto goes by free memory.
         fresh: Start again, even where an earlier training is there.
         ctx: Global options.
     """
@@ -56,6 +58,7 @@ def train(
         space=space,
         init=init,
         from_scratch=from_scratch,
+        store=store,
         seed=ctx.seed,
         device=ctx.device,
         fresh=fresh,

@@ -70,5 +70,6 @@ class DataOptions:
 
 
 Overrides = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]
+Store = Literal["auto", "gpu", "host", "jpeg"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Switch = Annotated[bool, Parameter(negative=(), show_default=False)]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from posesearch.data.coco import CocoParts, build_dataset, parse_coco
 from posesearch.data.coco_checks import check_files_exist
 from posesearch.data.dataset import PoseDataset
+from posesearch.data.decode import decode_image, map_threads
 from posesearch.data.faults import Fault, error, errors_of, warning
 from posesearch.data.source import WHAT, DataSource, SplitFiles
-from posesearch.data.store import decode_image, map_threads
 from posesearch.errors import DataError, UsageError
 from posesearch.files import read_json
 from posesearch.progress import Progress, SilentProgress

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from posesearch.data.batch import EvalCrops, crops
 from posesearch.data.dataset import PoseDataset
+from posesearch.data.images import open_images
 from posesearch.data.source import DataSource
-from posesearch.data.store import ImageStore
+from posesearch.data.store import Images
 from posesearch.data.synthetic import write_coco
 from posesearch.data.synthetic.writer import MANIFEST_NAME
+from posesearch.data.tiers import AUTO
 from posesearch.errors import DataError
 from posesearch.progress import Progress
 
@@ -84,12 +88,26 @@ class EvaluationSet:
         dataset: PoseDataset,
         input_size: tuple[int, int],
         progress: Progress,
-        store: ImageStore | None = None,
+        store: Images | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        tier: str = AUTO,
     ) -> EvaluationSet:
         """Decodes the images (unless a store is given) and warps every person once.
 
+        Args:
+            dataset: The persons.
+            input_size: (height, width) of the crops.
+            progress: Where to report.
+            store: Their images, if they are open already.
+            device: Where networks are evaluated; a GPU with room keeps the crops.
+            tier: Where images are kept while they are warped: "auto", "host" or "jpeg"; "gpu" counts as "auto".
+
         Raises:
+            UsageError: The tier is unknown.
             DataError: Images that cannot be read, or no person at all.
+            EnvironmentFault: The tier asked for has no room.
         """
-        store = store if store is not None else ImageStore.build(dataset, progress=progress)
-        return cls(dataset=dataset, crops=crops(dataset, store, input_size))
+        if store is None:
+            store = open_images(dataset, tier=tier, progress=progress)
+        return cls(dataset=dataset, crops=crops(dataset, store, input_size, device))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from posesearch.data.dataset import PoseDataset
-from posesearch.data.store import ImageStore
+from posesearch.data.images import open_images
+from posesearch.data.store import Images
+from posesearch.data.tiers import AUTO
 from posesearch.flows.inputs import EvaluationSet
 from posesearch.progress import Progress
 from posesearch.train.calibrate import CalibrationImages
@@ -27,7 +29,7 @@ class Material:
 
     fit_part: PoseDataset
     held: EvaluationSet
-    store: ImageStore
+    store: Images
     calibration: CalibrationImages
 
     @classmethod
@@ -40,6 +42,8 @@ class Material:
         seed: int,
         device: torch.device,
         progress: Progress,
+        train_on: torch.device | None = None,
+        tier: str = AUTO,
     ) -> Material:
         """Splits by image, decodes and warps; a function of its arguments alone.
 
@@ -50,14 +54,19 @@ class Material:
             seed: The run's seed.
             device: Where networks are evaluated.
             progress: Where to report.
+            train_on: Where training batches will be made; None if nothing will be trained, so that the images stay off
+                the GPU that a search measures on.
+            tier: Where images are kept: "auto" by free memory, or "gpu", "host", "jpeg"; no number depends on it.
 
         Raises:
+            UsageError: The tier is unknown, or "gpu" and `train_on` is no GPU.
             DataError: Too few images to split, or images that cannot be read.
+            EnvironmentFault: The tier asked for has no room.
         """
         fit_part, held_out = train.split_by_image(recipe.search_fraction, seed)
-        store = ImageStore.build(train, progress=progress)
+        store = open_images(train, train_on, tier=tier, progress=progress)
         calibration = CalibrationImages(
             fit_part, store, input_size, persons=recipe.calibration_persons, seed=seed, device=device
         )
-        held = EvaluationSet.prepare(held_out, input_size, progress, store)
+        held = EvaluationSet.prepare(held_out, input_size, progress, store, device=device)
         return cls(fit_part=fit_part, held=held, store=store, calibration=calibration)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from posesearch.checkpoint import ModelInfo, read_model_file, write_model_file
 from posesearch.config import to_plain
 from posesearch.data.source import DataSource
+from posesearch.data.tiers import AUTO, check_tier
 from posesearch.device import resolve_device
 from posesearch.errors import DataError, listed
 from posesearch.flows.header import supernet_header
@@ -25,7 +27,7 @@ from posesearch.progress import Progress
 from posesearch.run import Run, check_name
 from posesearch.spaces import Architecture, SearchSpace, load_space
 from posesearch.supernet import Supernet, recalibrate
-from posesearch.train.evaluate import Evaluation, evaluate_forward
+from posesearch.train.evaluate import Evaluation, Forward, evaluate_forward, evaluate_many
 from posesearch.train.loop import fit
 from posesearch.train.tasks import SupernetTask
 
@@ -73,6 +75,7 @@ def supernet_train(
     overrides: tuple[str, ...] = (),
     run: str | None = None,
     init: Path | None = None,
+    store: str = AUTO,
     seed: int = 0,
     device: str = "auto",
     fresh: bool = False,
@@ -89,6 +92,7 @@ def supernet_train(
         overrides: `key=value` changes of the recipe.
         run: Name of the run; None uses the space's name.
         init: Weights to start from: another run's supernet, a model file, or published StarNet weights.
+        store: Where the images are kept: "gpu", "host", "jpeg", or "auto" (see `data.tiers`).
         seed: Key of all random numbers.
         device: "auto", "cpu", "cuda" or "cuda:N".
         fresh: Start again; an earlier run of this name is kept under another one.
@@ -96,13 +100,14 @@ def supernet_train(
         progress: Where to report.
 
     Raises:
-        UsageError: Unknown space or recipe, or the run exists with other settings.
+        UsageError: Unknown space, recipe or store, or the run exists with other settings.
         ConfigError: Faults in space or recipe.
         DataError: Faults in the data, in `init`, or in the run's own files.
         EnvironmentFault: No such device, the run is in use, or the disk is full.
         Interrupted: Stopped by the user; everything is saved.
     """
     place = resolve_device(device)
+    check_tier(store)
     search_space = load_space(space)
     name = search_space.name if run is None else run
     check_name(name, "--run")
@@ -157,14 +162,23 @@ def supernet_train(
         if start is not None:
             start.fill(supernet, train.skeleton, progress)
         material = Material.prepare(
-            train, chosen, input_size=search_space.input_size, seed=seed, device=place, progress=progress
+            train,
+            chosen,
+            input_size=search_space.input_size,
+            seed=seed,
+            device=place,
+            train_on=place,
+            tier=store,
+            progress=progress,
         )
         ends = {"largest": search_space.largest(), "smallest": search_space.smallest()}
         evaluations: dict[str, dict[str, Any]] = {}
 
         def evaluate() -> dict[str, dict[str, Any]]:
-            for kind, arch in ends.items():
-                evaluations[kind] = evaluate_subnet(supernet, arch, material, place).to_plain()
+            forwards = ((kind, calibrated(supernet, arch, material)) for kind, arch in ends.items())
+            held = material.held
+            for kind, evaluation in evaluate_many(forwards, held.crops, held.dataset, device=place):
+                evaluations[kind] = evaluation.to_plain()
             return evaluations
 
         with stop_on_interrupt() as stop:
@@ -207,14 +221,13 @@ def evaluate_subnet(
     device: torch.device,
 ) -> Evaluation:
     """Recalibrates and evaluates one subnet; the supernet is left as it is."""
-    buffers = recalibrate(supernet, arch, material.calibration)
-    with torch.no_grad():
-        return evaluate_forward(
-            lambda images_BCHW: supernet(images_BCHW, arch, buffers=buffers),
-            material.held.crops,
-            material.held.dataset,
-            device=device,
-        )
+    forward = calibrated(supernet, arch, material)
+    return evaluate_forward(forward, material.held.crops, material.held.dataset, device=device)
+
+
+def calibrated(supernet: Supernet, arch: Architecture, material: Material) -> Forward:
+    """Recalibrates one subnet and returns its forward; the supernet is left as it is."""
+    return partial(supernet, arch=arch, buffers=recalibrate(supernet, arch, material.calibration))
 
 
 def load_supernet(opened: Run) -> tuple[Supernet, ModelInfo]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from posesearch.checkpoint import ModelInfo, read_model_info, write_model_file
 from posesearch.config import apply_overrides, to_plain
+from posesearch.data.images import open_images
 from posesearch.data.source import DataSource
-from posesearch.data.store import ImageStore
+from posesearch.data.tiers import AUTO, check_tier
 from posesearch.device import resolve_device
 from posesearch.errors import DataError, UsageError
 from posesearch.files import write_json_atomic
@@ -86,6 +87,7 @@ def train(
     name: str | None = None,
     init: Path | None = None,
     from_scratch: bool = False,
+    store: str = AUTO,
     seed: int = 0,
     device: str = "auto",
     fresh: bool = False,
@@ -107,6 +109,7 @@ def train(
         name: Name of the trained model, e.g. for a second seed; None uses the network's name.
         init: Weights to start from instead.
         from_scratch: Do not use the weights in the model file.
+        store: Where the images are kept: "gpu", "host", "jpeg", or "auto" (see `data.tiers`).
         seed: Key of all random numbers.
         device: "auto", "cpu", "cuda" or "cuda:N".
         fresh: Start again instead of continuing.
@@ -114,12 +117,13 @@ def train(
         progress: Where to report.
 
     Raises:
-        UsageError: Unknown preset, space or recipe; or the run exists with other settings.
+        UsageError: Unknown preset, space, recipe or store; or the run exists with other settings.
         DataError: Faults in data or weights.
         EnvironmentFault: No such device, the run is in use, or the disk is full.
         Interrupted: Stopped by the user; everything is saved.
     """
     place = resolve_device(device)
+    check_tier(store)
     if name is not None:
         check_model_name(name)
     subject = find_subject(model, space)
@@ -169,10 +173,10 @@ def train(
         announce(chosen, len(train_set), progress)
         if start is not None:
             start.fill(network, train_set.skeleton, progress)
-        store = ImageStore.build(train_set, progress=progress)
+        images = open_images(train_set, place, tier=store, progress=progress)
         val_set = source.load("val")
         check_joints(train_set.skeleton.names, train_set.annotation_file, val_set)
-        material = EvaluationSet.prepare(val_set, arch.input_size, progress)
+        material = EvaluationSet.prepare(val_set, arch.input_size, progress, device=place, tier=store)
         read_summary(home, subject.name)  # a damaged one must not end hours of training
         evaluation: dict[str, Any] = {}
 
@@ -184,7 +188,7 @@ def train(
             fit(
                 ModelTask(network, chosen.loss),
                 train_set,
-                store,
+                images,
                 chosen,
                 folder=home.path("models", subject.name),
                 fingerprint=settings,

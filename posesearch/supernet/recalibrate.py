@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from posesearch.errors import UsageError
@@ -19,7 +18,7 @@ from posesearch.models.pose import PoseModel
 from posesearch.spaces.arch import Architecture
 from posesearch.supernet.slicing import cut_parameters
 from posesearch.supernet.supernet import Supernet
-from posesearch.supernet.templates import fresh_buffers
+from posesearch.supernet.templates import Places, fresh_buffers, lent, places_of
 
 
 def recalibrate(supernet: Supernet, arch: Architecture, image_batches: Iterable[Tensor]) -> dict[str, Tensor]:
@@ -42,7 +41,7 @@ def recalibrate(supernet: Supernet, arch: Architecture, image_batches: Iterable[
         for name, value in cut_parameters(dict(supernet.named_parameters()), template.plan).items()
     }
     buffers = fresh_buffers(template.model, next(iter(parameters.values())))
-    _collect(template.model, parameters, buffers, image_batches)
+    _collect(template.model, template.places, parameters, buffers, image_batches)
     return buffers
 
 
@@ -58,14 +57,15 @@ def recalibrate_model(model: PoseModel, image_batches: Iterable[Tensor]) -> None
     """
     parameters = {name: value.detach() for name, value in model.named_parameters()}
     buffers = fresh_buffers(model, next(iter(parameters.values())))
-    _collect(model, parameters, buffers, image_batches)
+    _collect(model, places_of(model), parameters, buffers, image_batches)
     own = dict(model.named_buffers())
     for name, value in buffers.items():
         own[name].copy_(value)
 
 
 def _collect(
-    model: nn.Module,
+    model: PoseModel,
+    places: Places,
     parameters: dict[str, Tensor],
     buffers: dict[str, Tensor],
     image_batches: Iterable[Tensor],
@@ -78,9 +78,11 @@ def _collect(
     device_type = next(iter(parameters.values())).device.type
     model.train()
     images_seen = 0
+    # A head without norms has nothing to measure.
+    measured: nn.Module = model if any(norm in norms for norm in model.head.modules()) else model.backbone
     try:
         # Half precision loses the variance of near-constant channels; statistics are always full precision.
-        with torch.no_grad(), torch.autocast(device_type, enabled=False):
+        with torch.no_grad(), torch.autocast(device_type, enabled=False), lent(places, tensors):
             for images_BCHW in image_batches:
                 batch = len(images_BCHW)
                 if batch < 2:
@@ -90,7 +92,7 @@ def _collect(
                 for norm in norms:
                     # n_b / n_so_far: torch's own update then is the average over all images.
                     norm.momentum = batch / images_seen
-                functional_call(model, tensors, (images_BCHW,), tie_weights=False)
+                measured(images_BCHW)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

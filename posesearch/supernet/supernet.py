@@ -11,15 +11,15 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from posesearch.errors import UsageError
 from posesearch.models.heads import PoseOutput
 from posesearch.models.pose import PoseModel
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.space import SearchSpace
+from posesearch.supernet.compiled import Backend, BlockCompiler
 from posesearch.supernet.slicing import cut_parameters
-from posesearch.supernet.templates import Template, TemplateCache, fresh_buffers
+from posesearch.supernet.templates import Template, TemplateCache, fresh_buffers, lent
 
 
 class Supernet(nn.Module):
@@ -78,9 +78,8 @@ class Supernet(nn.Module):
                 buffers = fresh_buffers(template.model, next(iter(tensors.values())))
             check_buffers(arch, template, buffers)
             tensors.update(buffers)
-        output: PoseOutput = functional_call(
-            template.model, tensors, (images_BCHW, drop_path), tie_weights=False
-        )
+        with lent(template.places, tensors):
+            output: PoseOutput = template.model(images_BCHW, drop_path)
         return output
 
     def subnet_parameters(self, arch: Architecture) -> dict[str, Tensor]:
@@ -91,6 +90,14 @@ class Supernet(nn.Module):
         """
         template = self.template(arch, running=False)
         return cut_parameters(dict(self.named_parameters()), template.plan)
+
+    def compile_blocks(self, backend: Backend = "inductor") -> None:
+        """Compiles the backbone's blocks in training, each kind of block once; evaluation and head stay as they are.
+
+        Args:
+            backend: of `torch.compile`.
+        """
+        self.templates = TemplateCache(compiler=BlockCompiler(backend))
 
     def template(self, arch: Architecture, *, running: bool) -> Template:
         """Returns the weightless network of `arch` and how its parameters are cut.

@@ -7,7 +7,6 @@ training that was stopped and resumed ends in the same weights, bit for bit, as 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -22,15 +21,15 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from posesearch.config import to_plain
 from posesearch.data.dataset import PoseDataset
 from posesearch.data.prefetch import prefetch
-from posesearch.data.store import ImageStore
+from posesearch.data.store import Images
 from posesearch.errors import DataError, EnvironmentFault, Interrupted
 from posesearch.progress import Progress, SilentProgress
-from posesearch.train.batches import TrainBatch, batch_maker, batch_order, label_codec
+from posesearch.train.batches import TrainBatch, batch_order, label_codec, make_batches, preparing_threads
 from posesearch.train.calibrate import CalibrationImages
 from posesearch.train.optim import WeightAverage, build_optimizer, lr_at
 from posesearch.train.recipe import Recipe
 from posesearch.train.state import Position, TrainingState
-from posesearch.train.tasks import Task
+from posesearch.train.tasks import Task, check_joints
 
 SKIP_LIMIT = 20
 """Steps with a non-finite loss or gradient in a row after which training is beyond repair."""
@@ -60,7 +59,7 @@ class FitResult:
 def fit(
     task: Task,
     dataset: PoseDataset,
-    store: ImageStore,
+    store: Images,
     recipe: Recipe,
     *,
     folder: Path,
@@ -100,7 +99,7 @@ def fit(
         EnvironmentFault: Disk full, or not enough memory on the device.
     """
     device, bars = torch.device(device), progress or SilentProgress()
-    _check_joints(task, dataset)
+    check_joints(task, dataset)
     order = batch_order(dataset, recipe, seed)
     total_steps = recipe.epochs * order.steps_per_epoch
     # Images and weights are channels-last throughout: a supernet step of the demo space, batch 32, one CPU thread, took
@@ -132,16 +131,23 @@ def fit(
         if task.kind == "model"
         else ()
     )
-    make = batch_maker(
+    workers = workers or preparing_threads(device, store)
+    make = make_batches(
         dataset,
         store,
         recipe,
         order,
         label_codec(task.arch.input_size, task.arch.head.split_ratio, recipe.loss),
+        device,
         holes_apart=task.holes_apart,
-        pin_memory=device.type == "cuda",
+        workers=workers,
+        dtype=torch.bfloat16 if recipe.in_bf16(device.type) else torch.float32,
+        progress=bars,
     )
-    workers = workers or (min(8, os.cpu_count() or 1) if device.type == "cuda" else 1)
+    if recipe.compile_blocks and device.type == "cuda":
+        task.compile_blocks()
+    elif recipe.compile_blocks:
+        bars.message(f"training: compile_blocks is for GPUs; on {device} the blocks run as they are.")
     steps = range(position.step, total_steps)
 
     def evaluate_if_due() -> None:
@@ -224,9 +230,11 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = lr_at(step, total_steps, recipe.optimizer.lr, recipe.schedule)
     optimizer.zero_grad(set_to_none=True)
-    bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and device.type == "cuda")
     losses = task.backward(
-        batch.to(device, channels_last=True), step=step, total_steps=total_steps, bf16=bf16
+        batch.to(device, channels_last=True),
+        step=step,
+        total_steps=total_steps,
+        bf16=recipe.in_bf16(device.type),
     )
     parameters = [parameter for parameter in task.module.parameters() if parameter.grad is not None]
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -259,16 +267,6 @@ def _epoch_row(position: Position, epoch: int, recipe: Recipe, total_steps: int)
         "images_per_s": position.epoch_images / max(position.epoch_s, 1e-9),
         "elapsed_s": position.elapsed_s,
     }
-
-
-def _check_joints(task: Task, dataset: PoseDataset) -> None:
-    joints = dataset.skeleton.num_joints
-    if task.arch.num_joints != joints:
-        raise DataError(
-            f"the network predicts {task.arch.num_joints} joints, {dataset.annotation_file} has {joints}. Both must "
-            "have one joint set. Use data annotated with the network's joints, or a space or preset with "
-            f"num_joints: {joints}."
-        )
 
 
 def _check_skips(position: Position, folder: Path, batch: TrainBatch) -> None:

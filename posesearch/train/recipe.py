@@ -206,6 +206,8 @@ class Recipe:
         final_augment: Augmentation of the second stage: milder, less occlusion.
         supernet: Used by `supernet-train` only.
         precision: "fp32", "bf16" (autocast), or "auto": bf16 on a GPU, fp32 on a CPU.
+        compile_blocks: Compile a training's blocks on a GPU (`supernet.compiled`); left out on a CPU. The numbers differ in
+            rounding from those without.
         search_fraction: Share of the training images kept out of supernet training, on which the search ranks.
         calibration_persons: Training persons whose crops give the BN statistics of an evaluated network.
         evaluate_every: Epochs between evaluations during training; 0 evaluates at the end only.
@@ -224,6 +226,7 @@ class Recipe:
     final_augment: AugmentConfig = field(default_factory=AugmentConfig)
     supernet: SupernetConfig = field(default_factory=SupernetConfig)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile_blocks: bool = False
     search_fraction: float = 0.1
     calibration_persons: int = 1024
     evaluate_every: int = 10
@@ -245,6 +248,10 @@ class Recipe:
             self.optimizer, weight_decay=self.supernet.weight_decay, clip_norm=self.supernet.clip_norm
         )
         return replace(self, optimizer=optimizer)
+
+    def in_bf16(self, device_type: str) -> bool:
+        """Says whether forwards run under bfloat16 autocast."""
+        return self.precision == "bf16" or (self.precision == "auto" and device_type == "cuda")
 
     def augment_at(self, epoch: int) -> AugmentConfig:
         """Returns the augmentation of an epoch (counted from 0)."""

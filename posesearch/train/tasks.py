@@ -7,17 +7,21 @@ Shape letters: B batch, H and W crop height and width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from posesearch.data.batch import pixel_statistics
+from posesearch.data.dataset import PoseDataset
+from posesearch.data.device_photometric import inside_holes
+from posesearch.errors import DataError
 from posesearch.models.heads import PoseOutput
 from posesearch.models.pose import PoseModel
 from posesearch.rng import torch_generator
 from posesearch.spaces.arch import Architecture
+from posesearch.supernet.compiled import Backend, BlockCompiler, Forward, blocks_of, running_compiled
 from posesearch.supernet.droppath import drop_path_masks
 from posesearch.supernet.recalibrate import recalibrate_model
 from posesearch.supernet.sampling import sandwich
@@ -47,6 +51,9 @@ class Task(Protocol):
     def backward(self, batch: TrainBatch, *, step: int, total_steps: int, bf16: bool) -> dict[str, Tensor]:
         """Adds the gradients of one batch and returns losses as scalars without gradients, "loss" among them."""
 
+    def compile_blocks(self, backend: Backend = "inductor") -> None:
+        """Compiles the blocks that `backward` runs, and nothing that is evaluated."""
+
     def recalibrate(self, images: Iterable[Tensor]) -> None:
         """Makes the module fit for evaluation with its present weights."""
 
@@ -71,12 +78,14 @@ class ModelTask:
         self.model = model
         self.arch = model.arch
         self.loss = loss
+        self._compiled: Mapping[nn.Module, Forward] = {}
 
     def backward(self, batch: TrainBatch, *, step: int, total_steps: int, bf16: bool) -> dict[str, Tensor]:
         """Adds the gradients of the hard loss, and of the map loss ("map") where the recipe gives it a weight."""
         with (
             torch.autocast(batch.images.device.type, dtype=torch.bfloat16, enabled=bf16),
             joint_maps(self.model) as maps,
+            running_compiled(self._compiled),
         ):
             output: PoseOutput = self.model(batch.images)
         losses = {"loss": simcc_loss(output, batch.labels(self.loss.beta), self.loss.beta)}
@@ -86,6 +95,11 @@ class ModelTask:
             total = total + self.loss.map_weight * losses["map"]
         total.backward()
         return {name: value.detach() for name, value in losses.items()}
+
+    def compile_blocks(self, backend: Backend = "inductor") -> None:
+        """Compiles the blocks for `backward`; evaluation and recalibration, which takes other momenta, stay eager."""
+        compiler = BlockCompiler(backend)
+        self._compiled = {block: compiler(block) for block in blocks_of(self.model)}
 
     def recalibrate(self, images: Iterable[Tensor]) -> None:
         """Replaces the running statistics, which trail behind the weights (and further behind their average)."""
@@ -165,6 +179,10 @@ class SupernetTask:
         """Returns the weight of distillation in a small subnet's loss: `distil_start`, then `distil_end` from halfway on."""
         return self.config.distil_start if 2 * step < total_steps else self.config.distil_end
 
+    def compile_blocks(self, backend: Backend = "inductor") -> None:
+        """Compiles the blocks of the subnets that `backward` runs."""
+        self.supernet.compile_blocks(backend)
+
     def recalibrate(self, images: Iterable[Tensor]) -> None:
         """Does nothing: a supernet keeps no statistics, each evaluated subnet brings its own."""
 
@@ -191,6 +209,21 @@ class SupernetTask:
         return drop_path_masks(self.arch, self.arch, self.config.drop_path, len(batch.images), generator)
 
 
+def check_joints(task: Task, dataset: PoseDataset) -> None:
+    """Refuses to train a network on data with another number of joints.
+
+    Raises:
+        DataError: The numbers differ.
+    """
+    joints = dataset.skeleton.num_joints
+    if task.arch.num_joints != joints:
+        raise DataError(
+            f"the network predicts {task.arch.num_joints} joints, {dataset.annotation_file} has {joints}. Both must "
+            "have one joint set. Use data annotated with the network's joints, or a space or preset with "
+            f"num_joints: {joints}."
+        )
+
+
 def _map_loss(maps: list[Tensor], batch: TrainBatch) -> Tensor:
     return map_loss(maps[-1], batch.x_BKX, batch.y_BKY, batch.weight_BK)
 
@@ -200,13 +233,9 @@ def occluded(batch: TrainBatch) -> Tensor:
     images_BCHW, hole_B4 = batch.images, batch.hole_B4
     if hole_B4 is None:
         return images_BCHW
-    device = images_BCHW.device
     height, width = images_BCHW.shape[2:]
-    left_B11, top_B11, width_B11, height_B11 = hole_B4.view(-1, 4, 1, 1).unbind(1)
-    rows_H1 = torch.arange(height, device=device).view(-1, 1)
-    columns_W = torch.arange(width, device=device)
-    hole_BHW = (rows_H1 >= top_B11) & (rows_H1 < top_B11 + height_B11)
-    hole_BHW = hole_BHW & (columns_W >= left_B11) & (columns_W < left_B11 + width_B11)
+    hole_BHW = inside_holes(hole_B4, (height, width))
     # The published rectangle is 0 before normalisation, so it is not 0 after it.
-    mean_1C11, std_1C11 = pixel_statistics(device)
-    return torch.where(hole_BHW.unsqueeze(1), -mean_1C11 / std_1C11, images_BCHW)
+    mean_1C11, std_1C11 = pixel_statistics(images_BCHW.device)
+    black_1C11 = (-mean_1C11 / std_1C11).to(images_BCHW.dtype)
+    return torch.where(hole_BHW.unsqueeze(1), black_1C11, images_BCHW)

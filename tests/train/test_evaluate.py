@@ -14,7 +14,7 @@ from posesearch.models import PoseModel
 from posesearch.models.heads import PoseOutput
 from posesearch.supernet import Supernet, extract_subnet, recalibrate
 from posesearch.train.calibrate import CalibrationImages
-from posesearch.train.evaluate import evaluate_forward, predict_crops
+from posesearch.train.evaluate import crops_a_forward, evaluate_forward, evaluate_many, predict_crops
 
 SIZE = (64, 48)
 
@@ -124,6 +124,29 @@ def test_batch_size_does_not_matter(scene, tiny_space):
     assert one.to_plain() == other.to_plain()
 
 
+@pytest.mark.parametrize(
+    ("size", "crops"), [((128, 96), 64), ((256, 192), 16), ((64, 48), 256), ((512, 384), 8)]
+)
+def test_a_forward_on_a_cpu_has_a_bounded_number_of_pixels(size, crops):
+    assert crops_a_forward(size, "cpu") == crops
+    assert crops_a_forward(size, "cuda:1") == 256
+
+
+def test_chosen_batch_size_changes_no_pose(scene, tiny_space):
+    dataset, evaluated = scene
+    model, sizes = PoseModel(tiny_space.smallest(), seed=4).eval(), []
+
+    def forward(images_BCHW):
+        sizes.append(len(images_BCHW))
+        return model(images_BCHW)
+
+    chosen = predict_crops(forward, evaluated, dataset.skeleton)
+    assert sizes == [len(dataset)]
+    seven = predict_crops(forward, evaluated, dataset.skeleton, batch_size=7)
+    assert max(sizes[1:]) == 7
+    np.testing.assert_array_equal(chosen.points_NK2, seven.points_NK2)
+
+
 def test_subnet_and_extracted_model_are_evaluated_alike(people, scene, tiny_space):
     dataset, evaluated = scene
     supernet = Supernet(tiny_space, seed=3)
@@ -138,6 +161,37 @@ def test_subnet_and_extracted_model_are_evaluated_alike(people, scene, tiny_spac
     of_model = evaluate_forward(model, evaluated, dataset)
     assert of_subnet.to_plain() == of_model.to_plain()
     np.testing.assert_array_equal(of_subnet.predictions.points_NK2, of_model.predictions.points_NK2)
+
+
+def test_many_are_evaluated_as_one_by_one_and_made_when_needed(scene, tiny_space):
+    dataset, evaluated = scene
+    models = {seed: PoseModel(tiny_space.smallest(), seed=seed).eval() for seed in (4, 2, 3)}
+    made = []
+
+    def forwards():
+        for seed, model in models.items():
+            made.append(seed)
+            yield seed, model
+
+    found = evaluate_many(forwards(), evaluated, dataset, flip=True, batch_size=16)
+    assert made == []
+    first, evaluation = next(found)
+    # The second was run while the first was scored; the third has not been asked for.
+    assert (first, made) == (4, [4, 2])
+    rest = dict(found)
+    assert list(rest) == [2, 3]
+    for seed, many in {4: evaluation, **rest}.items():
+        alone = evaluate_forward(models[seed], evaluated, dataset, flip=True, batch_size=16)
+        assert many.to_plain() == alone.to_plain()
+        np.testing.assert_array_equal(many.predictions.points_NK2, alone.predictions.points_NK2)
+    assert list(evaluate_many([], evaluated, dataset)) == []
+
+
+def test_a_fault_among_many_is_the_fault_of_its_network(scene, tiny_space):
+    dataset, evaluated = scene
+    fourteen = PoseModel(tiny_space.with_joints(14).smallest()).eval()
+    with pytest.raises(DataError, match="predicts 14 joints"):
+        list(evaluate_many([("wrong", fourteen)], evaluated, dataset))
 
 
 def test_result_rows_are_coco_results(scene, tiny_space):

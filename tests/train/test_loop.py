@@ -9,6 +9,7 @@ import torch
 from posesearch.errors import DataError, EnvironmentFault, Interrupted
 from posesearch.files import read_jsonl
 from posesearch.models import PoseModel
+from posesearch.progress import SilentProgress
 from posesearch.supernet import Supernet
 from posesearch.train import loop
 from posesearch.train.loop import fit
@@ -242,6 +243,19 @@ def test_out_of_memory_says_what_to_do(tiny_space, people, short_recipe, tmp_pat
     task.backward = backward
     with pytest.raises(EnvironmentFault, match=r"not enough memory on cpu .*--set batch_size"):
         fit(task, *people, short_recipe, folder=tmp_path, seed=5)
+
+
+def test_compiling_on_a_cpu_is_left_out_with_a_message(tiny_space, people, short_recipe, tmp_path):
+    recipe = replace(short_recipe, epochs=1, final_epochs=0, compile_blocks=True)
+    said = []
+
+    class Listening(SilentProgress):
+        def message(self, text):
+            said.append(text)
+
+    task, _ = run("supernet", tiny_space, people, recipe, tmp_path, progress=Listening())
+    assert any("compile_blocks is for GPUs; on cpu the blocks run as they are" in text for text in said)
+    assert task.supernet.templates.compiler is None
 
 
 def test_data_smaller_than_a_batch_still_trains(tiny_space, people, short_recipe, tmp_path):

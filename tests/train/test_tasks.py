@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.backends.debugging import aot_eager
 
 from posesearch.data.batch import IMAGE_MEAN, IMAGE_STD
 from posesearch.models import PoseModel
@@ -183,6 +184,38 @@ def test_half_precision_forward_keeps_full_precision_gradients(batch, tiny_space
     half = task.backward(batch, step=0, total_steps=10, bf16=True)
     assert all(p.grad.dtype == torch.float32 for p in supernet.parameters())
     assert half["largest"].item() == pytest.approx(full["largest"].item(), rel=0.02)
+
+
+def test_compiled_tasks_find_the_same_gradients(batch, tiny_space):
+    """With the maps' hook, drop path and bfloat16, as a training on a GPU would run them."""
+    loss = LossConfig(map_weight=0.5)
+    config = SupernetConfig(random_subnets=1, drop_path=0.3)
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return aot_eager(graph, inputs)
+
+    for make in (
+        lambda: ModelTask(PoseModel(tiny_space.smallest(), seed=1).train(), loss),
+        lambda: SupernetTask(moved(Supernet(tiny_space, seed=2)), config, loss, seed=4),
+    ):
+        eager, compiled = make(), make()
+        compiled.compile_blocks(backend)
+        figures = [
+            task.backward(batch, step=3, total_steps=10, bf16=bf16)
+            for bf16 in (False, True)
+            for task in (eager, compiled)
+        ]
+        assert figures[0] == figures[1]
+        assert figures[2] == figures[3]
+        expected, found = gradients(eager.module), gradients(compiled.module)
+        assert all(torch.equal(found[name], gradient) for name, gradient in expected.items())
+        assert graphs
+        graphs.clear()
+        compiled.backward(batch, step=3, total_steps=10, bf16=False)
+        compiled.recalibrate([batch.images])
+        assert not graphs
 
 
 def test_label_sigma_is_the_published_one_at_the_published_size():
