@@ -23,6 +23,7 @@ PACKAGES = (
     "search",
     "extract",
     "report",
+    "bench",
     "flows",
     "cli",
 )

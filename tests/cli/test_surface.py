@@ -26,7 +26,7 @@ GLOBAL = ["--json", "--quiet", "--debug", "--seed", "--device", "--dry-run", "--
 
 SURFACE = {
     "demo": ["--run", "--fresh"],
-    "supernet-train": ["--space", *DATA, "--recipe", "--set", "--run", "--init", "--fresh"],
+    "supernet-train": ["--space", *DATA, "--recipe", "--set", "--run", "--init", "--store", "--fresh"],
     "search": [
         "--latency-ms",
         "--percentile",
@@ -42,10 +42,21 @@ SURFACE = {
     "train": [
         "MODEL",
         *DATA,
-        *["--recipe", "--set", "--run", "--name", "--space", "--init", "--from-scratch", "--fresh"],
+        *[
+            "--recipe",
+            "--set",
+            "--run",
+            "--name",
+            "--space",
+            "--init",
+            "--from-scratch",
+            "--store",
+            "--fresh",
+        ],
     ],
     "evaluate": ["MODEL", *DATA, *["--split", "--boxes", "--flip", "--write-results", "--results"]],
     "report": ["--run"],
+    "bench": ["NAME", "--data", "--quick", "--gpu", "--out"],
     "doctor": [],
     "space list": [],
     "space show": ["NAME"],
@@ -69,6 +80,7 @@ FLOWS = {
     "train": ("train", "train"),
     "evaluate": ("evaluate", "evaluate_model"),
     "report": ("report", "report"),
+    "bench": ("bench", "bench"),
     "data synth": ("data", "synth"),
     "data check": ("data", "check"),
     "latency build": ("latency", "build"),
