@@ -125,6 +125,16 @@ def test_what_met_a_bad_minute_is_measured_again_and_the_better_figure_counts(tm
     assert len(bad.asked) == len(quiet.asked) + surveys.NETS_A_GROUP, "it is measured again once"
 
 
+def test_a_better_second_attempt_makes_nothing_else_look_bad(tmp_path):
+    # The weather improves all the time: the second attempts have the best sentinel of all.
+    world = World(drift=lambda group: 1.5 * 0.93**group)
+    figures = run(world, tmp_path / "j.jsonl")
+    asked = len(world.asked)
+    assert asked > ASKED
+    assert run(world, tmp_path / "j.jsonl") == figures
+    assert len(world.asked) == asked
+
+
 def test_a_machine_that_stays_bad_is_not_measured_for_ever(tmp_path):
     # Good weather once, for the first group of blocks and of each run's networks; never again.
     block_groups = -(-len(blocks_in(SPACE)) // surveys.BLOCKS_A_GROUP)
