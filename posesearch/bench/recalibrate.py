@@ -35,7 +35,9 @@ FULL_CALIBRATION, FULL_EVALUATION = 1024, 6352
 """Persons: what recalibration needs, and COCO val2017 with ground-truth boxes, whose evaluation is flipped."""
 
 RECALIBRATION = Goal(key="recalibration_at_full_size", target=0.08, at_most=True)
-OURS = {"cpu": Goal(key="ours_over_naive", target=1.1), "cuda": Goal(key="ours_over_naive", target=15.0)}
+# Held like for like: with images and weights as planes the naive script loses by memory order alone, which the goal is not about.
+LIKE_FOR_LIKE = "ours_over_naive_channels_last"
+OURS = {"cpu": Goal(key=LIKE_FOR_LIKE, target=1.1), "cuda": Goal(key=LIKE_FOR_LIKE, target=15.0)}
 NON_FORWARD = Goal(key="non_forward_share", target=0.1, at_most=True)
 
 SAME = 0.9
