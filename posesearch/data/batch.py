@@ -15,7 +15,6 @@ import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,8 +24,9 @@ from posesearch.data.augment import AugmentConfig, AugmentDraws, draw
 from posesearch.data.dataset import PoseDataset
 from posesearch.data.geometry import augment_matrices
 from posesearch.data.memory import free_device_bytes
-from posesearch.data.photometric import apply_photometric
+from posesearch.data.photometric import Photometric
 from posesearch.data.store import Images
+from posesearch.data.warp import cut_crops
 from posesearch.errors import DataError
 from posesearch.keypoints.boxes import affine, apply_affine, center_scale, invert_affine
 from posesearch.rng import generator
@@ -128,11 +128,10 @@ def batch_images(
         input_size: (height, width) of the crops, as planned.
         holes: Whether to blacken CoarseDropout's rectangles.
     """
-    images_BHWC = _warp(store, plan.image_row_B, plan.matrix_B23, input_size)
-    if plan.draws is not None:
-        draws = plan.draws if holes else plan.draws._replace(hole_B4=np.zeros_like(plan.draws.hole_B4))
-        apply_photometric(images_BHWC, draws)
-    return images_BHWC
+    if plan.draws is None:
+        return cut_crops(store, plan.image_row_B, plan.matrix_B23, input_size)
+    draws = plan.draws if holes else plan.draws._replace(hole_B4=np.zeros_like(plan.draws.hole_B4))
+    return cut_crops(store, plan.image_row_B, plan.matrix_B23, input_size, change=Photometric(draws))
 
 
 def make_batch(
@@ -149,25 +148,6 @@ def make_batch(
     return PoseBatch(
         batch_images(plan, store, input_size), plan.keypoints_BK2, plan.visible_BK, plan.person_index_B
     )
-
-
-def _warp(
-    store: Images,
-    image_row_B: NDArray[np.int64],
-    matrix_B23: NDArray[np.float64],
-    input_size: tuple[int, int],
-) -> NDArray[np.uint8]:
-    height, width = input_size
-    images_BHWC = np.empty((len(image_row_B), height, width, 3), dtype=np.uint8)
-    for row, image_row in enumerate(image_row_B):
-        cv2.warpAffine(
-            store.image(image_row),
-            matrix_B23[row],
-            (width, height),
-            dst=images_BHWC[row],
-            flags=cv2.INTER_LINEAR,
-        )
-    return images_BHWC
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -220,7 +200,7 @@ def crops(
         )
     center_N2, scale_N2 = center_scale(dataset.crop_boxes(), input_size)
     matrix_N23 = affine(center_N2, scale_N2, 0.0, input_size)
-    images_NHWC = torch.from_numpy(_warp(store, dataset.image_index_N, matrix_N23, input_size))
+    images_NHWC = torch.from_numpy(cut_crops(store, dataset.image_index_N, matrix_N23, input_size))
     return EvalCrops(
         pixels_NHWC=_kept(images_NHWC, torch.device(device)),
         inverse_affine_N23=invert_affine(matrix_N23),
@@ -269,6 +249,11 @@ def standardise(
     images_BHWC: Tensor, mean_1C11: Tensor, std_1C11: Tensor, dtype: torch.dtype, channels_last: bool
 ) -> Tensor:
     """Returns images_BCHW, (crop - mean) / std: what `normalise` does once all is on one device."""
+    if channels_last and images_BHWC.device.type == "cpu":
+        # Whole rows of pixels at once, four times as fast as three channels at a time; the same bits.
+        rows_BHWC = images_BHWC.to(torch.float32, memory_format=torch.contiguous_format)
+        mean_WC, std_WC = (one.view(1, 3).repeat(images_BHWC.shape[2], 1) for one in (mean_1C11, std_1C11))
+        return rows_BHWC.sub_(mean_WC).div_(std_WC).permute(0, 3, 1, 2).to(dtype)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     images = images_BHWC.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout)
     return images.sub_(mean_1C11).div_(std_1C11).to(dtype)

@@ -21,6 +21,7 @@ from posesearch.data.batch import BatchPlan, pixel_statistics, standardise
 from posesearch.data.device_photometric import blur_chosen, inside_holes, jitter_hsv, to_device
 from posesearch.data.device_warp import in_chunks, interleave, sample
 from posesearch.data.staging import StagePixels
+from posesearch.errors import compile_reason
 from posesearch.keypoints.boxes import invert_affine
 
 MakeImages = Callable[..., Tensor]
@@ -168,7 +169,7 @@ class Fused:
         try:
             return compiled(*arguments)
         except (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit) as error:
-            self._give_up(" ".join(str(error).strip().partition("\n\n")[0].split()))
+            self._give_up(compile_reason(error))
         except RuntimeError as error:
             # Torch notes in one place for all threads that it traces: while another thread compiles the network, it may
             # take this call for a part of that, and refuse it. The next call is welcome again.

@@ -43,11 +43,15 @@ class TierChoice:
     reason: str
 
 
-def check_tier(name: str) -> str:
+def check_tier(name: str, device: torch.device | str | None = None) -> str:
     """Returns `name`.
 
+    Args:
+        name: What the user asked for.
+        device: Where the training is; None if that is not known.
+
     Raises:
-        UsageError: It is neither a tier nor "auto".
+        UsageError: It is neither a tier nor "auto", or "gpu" where `device` is none.
     """
     allowed = (AUTO, *Tier)
     if name not in allowed:
@@ -55,7 +59,16 @@ def check_tier(name: str) -> str:
             f"--store '{name}' is not known.{did_you_mean(name, allowed)} Allowed: {', '.join(allowed)}. "
             f"Use --store {AUTO} to have it chosen by free memory."
         )
+    if name == Tier.DEVICE and device is not None and torch.device(device).type != "cuda":
+        raise _no_gpu(device)
     return name
+
+
+def _no_gpu(device: torch.device | str) -> UsageError:
+    return UsageError(
+        f"--store gpu needs a GPU, but the device is '{device}'. Allowed here: auto, host, jpeg. "
+        "Use one of these, or --device cuda."
+    )
 
 
 def choose_tier(
@@ -89,10 +102,7 @@ def choose_tier(
     if tier is Tier.JPEG:
         return TierChoice(tier=tier, reason="kept as files and decoded at each use, as asked")
     if tier is Tier.DEVICE and free_device is None:
-        raise UsageError(
-            f"--store gpu needs a GPU, but the device is '{device}'. Allowed here: auto, host, jpeg. "
-            "Use one of these, or --device cuda."
-        )
+        raise _no_gpu(device)
     free, place = (free_device, "GPU") if tier is Tier.DEVICE else (free_host, "host")
     if free is not None and needed_bytes > free:
         raise EnvironmentFault(

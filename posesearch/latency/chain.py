@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from posesearch import rng
 from posesearch.latency.blocks import Block
 from posesearch.latency.deploy import deploy
-from posesearch.latency.measure import Effort, pinned_threads, time_calls
+from posesearch.latency.effort import Effort
+from posesearch.latency.measure import pinned_threads, time_calls
 from posesearch.latency.runtimes import prepare
 from posesearch.latency.types import Conditions
 from posesearch.models.blocks import ConvBN
@@ -86,7 +87,7 @@ def marginal_costs(
         calls = {}
         for number, block in enumerate(wanted):
             for copies in (FEWER, MORE):
-                module, input_size = chain(block, space, copies)
+                module, input_size = chain(block, space, copies, conditions)
                 calls[f"{number} x {copies}"] = prepare(module, input_size, conditions)
         timings, _ = time_calls(calls, f"0 x {MORE}", effort, seed=seed)
     cost_ms, sentinel_ms = {}, timings[f"0 x {MORE}"].p50_ms
@@ -99,11 +100,13 @@ def marginal_costs(
     return BlockTimes(cost_ms={block: cost_ms[block] for block in blocks}, sentinel_ms=sentinel_ms)
 
 
-def chain(block: Block, space: SearchSpace, copies: int) -> tuple[nn.Module, tuple[int, int]]:
+def chain(
+    block: Block, space: SearchSpace, copies: int, conditions: Conditions
+) -> tuple[nn.Module, tuple[int, int]]:
     """Returns a network with `copies` of a block in deploy form, and the (height, width) of its images."""
     if block.kind == "star":
         arch = _star_chain(block, space, copies)
-        return deploy(PoseModel(arch)), arch.input_size
+        return deploy(PoseModel(arch), conditions), arch.input_size
     if block.kind == "head":
         # The stride is not used by a head.
         feature = FeatureInfo(channels=block.in_width, reduction=0, size=block.size)

@@ -18,7 +18,9 @@ import torch
 
 from posesearch.config import to_plain
 from posesearch.latency import nvidia
+from posesearch.latency.deploy import timed_form
 from posesearch.latency.types import PROTOCOL, Conditions
+from posesearch.models.deploy import DeployForm
 from posesearch.spaces.arch import canonical_id
 
 # What decides the operators of a network; a table built from other code is a table of other networks.
@@ -34,8 +36,12 @@ ISA_LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 # nvidia-smi may time out between two runs on one machine: that must not look like another machine.
 NOT_IDENTIFYING = ("MIG mode", "power limit, W")
 
-DEPLOY_FORM = "norms folded, f1|f2 merged"
-"""The form in which networks are timed, see `models.deploy`."""
+DEPLOY_FORMS: dict[DeployForm, str] = {
+    "published": "as published",
+    "folded": "norms folded",
+    "merged": "norms folded, f1|f2 merged",
+}
+"""The forms in which networks are timed, in words; which one, says `deploy.timed_form`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +90,7 @@ class Fingerprint:
     power_limit_w: str = "none"
     engine: str = "none"
     input_shape: tuple[int, ...] = ()
-    deploy_form: str = DEPLOY_FORM
+    deploy_form: str = DEPLOY_FORMS["merged"]
     block_source: str = ""
     cpu_capability: str = nvidia.UNKNOWN
     tf32_matmul: bool = False
@@ -226,6 +232,7 @@ def fingerprint(conditions: Conditions, input_size: tuple[int, int] | None = Non
         engine=engine_version(conditions.runtime, on_gpu=on_gpu),
         input_shape=(conditions.batch, 3, *input_size) if input_size else (),
         block_source=block_source(),
+        deploy_form=DEPLOY_FORMS[timed_form(conditions)],
         **gpu_facts(torch.device(conditions.device)),
     )
 

@@ -20,16 +20,8 @@ import torch
 from posesearch.latency.call import Call
 from posesearch.latency.deploy import deploy
 from posesearch.latency.device import Fingerprint, device_name, fingerprint
-from posesearch.latency.measure import (
-    FAST,
-    FULL,
-    SENTINEL,
-    Effort,
-    failed,
-    pinned_threads,
-    time_calls,
-    to_measured,
-)
+from posesearch.latency.effort import FAST, FULL, Effort
+from posesearch.latency.measure import SENTINEL, failed, pinned_threads, time_calls, to_measured
 from posesearch.latency.runtimes import prepare
 from posesearch.latency.types import Conditions, Measured
 from posesearch.models.pose import PoseModel
@@ -125,4 +117,4 @@ class LatencyMeter:
 
     def _prepared(self, arch: Architecture) -> Call:
         with pinned_threads(self.conditions.threads):
-            return prepare(deploy(PoseModel(arch)), arch.input_size, self.conditions)
+            return prepare(deploy(PoseModel(arch), self.conditions), arch.input_size, self.conditions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from posesearch.latency.learn import estimator_of, with_selected
 from posesearch.latency.live import TimeNets, refuse_unless_live, time_here
 from posesearch.latency.live import live_check as check_live
 from posesearch.latency.noise import QUIET
+from posesearch.latency.quiet import busy_reasons
 from posesearch.latency.table import REBUILD, LatencyTable, StoredNet, read_table
 from posesearch.latency.types import Conditions, Measured, Predicted
 from posesearch.spaces.arch import Architecture
@@ -28,14 +29,18 @@ class LatencyPredictor:
         table: Prices, calibration and bound.
         doubtful: By architecture code, measured / predicted - 1 of networks whose figure is noisy: they widen the bound
             of this predictor, and are neither fitted nor kept in the table.
+        factor: How much slower the machine is now than when the table was built (`live.LiveCheck.factor`).
 
     Attributes:
         table: The same; `table.write_table` keeps it.
         table_id: Its identity, the `source` of every prediction.
+        factor: What its figures are multiplied by; what is measured is divided by it before it joins the table.
     """
 
-    def __init__(self, table: LatencyTable, *, doubtful: Mapping[str, float] | None = None) -> None:
-        self.table = table
+    def __init__(
+        self, table: LatencyTable, *, doubtful: Mapping[str, float] | None = None, factor: float = 1.0
+    ) -> None:
+        self.table, self.factor = table, factor
         self.table_id = table.id
         self._estimator = estimator_of(table)
         self._doubtful = dict(doubtful or {})
@@ -54,13 +59,14 @@ class LatencyPredictor:
         Raises:
             UsageError: The architecture has a block that is not in the table.
         """
-        latency_ms = self._estimator.latency_ms(arch)
+        latency_ms = self.factor * self._estimator.latency_ms(arch)
         bound = self._bound
         return Predicted(
             latency_ms=latency_ms,
             low_ms=max(0.0, latency_ms * (1.0 + bound.low)),
             high_ms=latency_ms * (1.0 + bound.high),
             source=self.table_id,
+            factor=self.factor,
         )
 
     def refit(self, measured: Mapping[Architecture, Measured]) -> LatencyPredictor:
@@ -81,14 +87,14 @@ class LatencyPredictor:
         for arch, latency in measured.items():
             self._check_comparable(arch, latency)
             if arch.code not in known:
-                predicted_ms = self._estimator.latency_ms(arch)
+                predicted_ms, measured_ms = self._estimator.latency_ms(arch), latency.p50_ms / self.factor
                 if latency.noise == "noisy" or latency.drift > 1.0 + QUIET:
                     if arch.code not in self._doubtful:
-                        doubtful[arch.code] = latency.p50_ms / predicted_ms - 1.0
+                        doubtful[arch.code] = measured_ms / predicted_ms - 1.0
                     continue
                 new.append(
                     StoredNet(
-                        code=arch.code, role="selected", runs_ms=(latency.p50_ms,), predicted_ms=predicted_ms
+                        code=arch.code, role="selected", runs_ms=(measured_ms,), predicted_ms=predicted_ms
                     )
                 )
         if not (new or doubtful):
@@ -96,7 +102,7 @@ class LatencyPredictor:
         table = with_selected(self.table, tuple(new)) if new else self.table
         trusted = {net.code for net in new}
         kept = {code: error for code, error in self._doubtful.items() if code not in trusted}
-        return LatencyPredictor(table, doubtful={**kept, **doubtful})
+        return LatencyPredictor(table, doubtful={**kept, **doubtful}, factor=self.factor)
 
     def _check_comparable(self, arch: Architecture, latency: Measured) -> None:
         if latency.device != self.fingerprint.device:
@@ -138,8 +144,9 @@ def load_predictor(
     conditions: Conditions,
     live_check: bool = True,
     time_nets: TimeNets = time_here,
+    busy: Callable[[Conditions], tuple[str, ...]] = busy_reasons,
 ) -> LatencyPredictor:
-    """Reads a table of this device.
+    """Reads a table of this device; how fast the device is now goes into the predictions where that is clear.
 
     Args:
         path: The table.
@@ -147,6 +154,7 @@ def load_predictor(
         conditions: Device, runtime, precision, threads, batch and memory format that are wanted.
         live_check: Time three networks of the table again, for about three seconds.
         time_nets: Times them.
+        busy: Says what disturbs measurements now.
 
     Raises:
         DataError: The table is missing, cut off or changed.
@@ -164,11 +172,11 @@ def load_predictor(
             "Its figures do not hold here. Choose the table of this device and these conditions, or build one with: "
             "posesearch latency build"
         )
-    if live_check:
-        refuse_unless_live(
-            check_live(table, conditions, time_nets=time_nets), f"latency table {path}", REBUILD
-        )
-    return predictor
+    if not live_check:
+        return predictor
+    check = check_live(table, conditions, time_nets=time_nets, busy=busy)
+    refuse_unless_live(check, f"latency table {path}", REBUILD)
+    return LatencyPredictor(table, factor=check.factor)
 
 
 def same_device(path: Path) -> bool:

@@ -1,33 +1,27 @@
 """Measuring in fresh processes: what a printed latency claim rests on.
 
 A process has its own memory layout, allocator state and cuDNN choices; between processes the same network differs by
-6-13 % on a busy machine, which no interval from within one process shows. `python -m posesearch.latency.process`
-reads one JSON request on standard input and writes one JSON answer on standard output.
+6-13 % on a busy machine, which no interval from within one process shows. `python -m posesearch.latency.process` is the
+process that answers (see `child`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-import posesearch
+from posesearch.child import ask, serve
 from posesearch.config import parse_stored
-from posesearch.errors import EnvironmentFault, PosesearchError
 from posesearch.latency.deploy import deploy
-from posesearch.latency.measure import EFFORTS, measure_many
+from posesearch.latency.effort import EFFORTS, EffortName
+from posesearch.latency.measure import measure_many
 from posesearch.latency.statistics import QUIET
 from posesearch.latency.types import Conditions, Measured, measured_from_plain
 from posesearch.models.pose import PoseModel
 from posesearch.spaces.arch import Architecture
-
-EffortName = Literal["full", "brief", "fast"]
 
 START_S = 120.0
 """Allowance for starting Python, importing torch and, on a GPU, making a context on a loaded machine."""
@@ -50,7 +44,7 @@ def measure_fresh(
         archs: Architectures of one input size; duplicates are measured once.
         conditions: Device, runtime, precision, threads, batch, memory format.
         processes: How many processes, at least 1; two are the protocol's minimum.
-        effort: A key of `measure.EFFORTS`: "full", or "brief" where minutes count.
+        effort: A key of `effort.EFFORTS`: "full", or "brief" where minutes count.
         seed: Key of the visiting order; each process has its own.
 
     Returns:
@@ -114,32 +108,15 @@ def _one_process(
     }
     # A network needs its warm-up and its rounds; ten times the usual covers a slow device.
     each_s = 10.0 * (EFFORTS[effort].max_s + EFFORTS[effort].max_warm_up_s)
-    limit_s = START_S + len(archs) * (each_s + BUILD_S.get(conditions.runtime, 0.0))
-    try:
-        ended = subprocess.run(
-            [sys.executable, "-m", "posesearch.latency.process"],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
-            check=False,
-            # The package must be found from any working folder, also in a checkout that is not installed.
-            cwd=Path(posesearch.__file__).resolve().parents[1],
-            # Its own session: a Ctrl-C belongs to the search, which lets the measurement finish and then saves.
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise EnvironmentFault(
-            f"the latency process did not finish {len(archs)} networks within {limit_s:.0f} s. "
-            "The machine is too busy to measure: close other programs and run the same command again."
-        ) from None
-    if ended.returncode != 0:
-        tail = "\n".join(ended.stderr.strip().splitlines()[-5:]) or "(it wrote nothing)"
-        raise EnvironmentFault(
-            f"the latency process ended with status {ended.returncode}. Its last lines:\n{tail}\n"
-            "Free memory or choose another --device, then run the same command again."
-        )
-    answer = json.loads(ended.stdout)
+    answer = ask(
+        "posesearch.latency.process",
+        request,
+        process="latency process",
+        work=f"{len(archs)} networks",
+        limit_s=START_S + len(archs) * (each_s + BUILD_S.get(conditions.runtime, 0.0)),
+        when_late="The machine is too busy to measure: close other programs and run the same command again.",
+        when_dead="Free memory or choose another --device, then run the same command again.",
+    )
     return {key: measured_from_plain(plain, "latency process") for key, plain in answer.items()}
 
 
@@ -148,7 +125,7 @@ def answer_request(request: Mapping[str, Any]) -> dict[str, Any]:
     archs = [Architecture.from_plain(plain, "latency request") for plain in request["archs"]]
     conditions = parse_stored(Conditions, request["conditions"], "latency request")
     measured = measure_many(
-        {arch.id: deploy(PoseModel(arch)) for arch in archs},
+        {arch.id: deploy(PoseModel(arch), conditions) for arch in archs},
         input_size=archs[0].input_size,
         conditions=conditions,
         effort=EFFORTS[request["effort"]],
@@ -158,16 +135,8 @@ def answer_request(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Answers one request from standard input; faults go to standard error in one line."""
-    try:
-        # Standard output belongs to the answer; runtimes that print write to the log.
-        with contextlib.redirect_stdout(sys.stderr):
-            answer = answer_request(json.load(sys.stdin))
-    except PosesearchError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    json.dump(answer, sys.stdout)
-    return 0
+    """Answers one request from standard input."""
+    return serve(answer_request)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ from posesearch.latency.blocks import Block, blocks_in, blocks_of
 from posesearch.latency.chain import BlockTimes, marginal_costs
 from posesearch.latency.choose import NetPlan, middle
 from posesearch.latency.device import Fingerprint, fingerprint
+from posesearch.latency.effort import EffortName
 from posesearch.latency.journal import Journal, Row, best
-from posesearch.latency.process import EffortName, measure_fresh
+from posesearch.latency.process import measure_fresh
 from posesearch.latency.types import Conditions, Measured
 from posesearch.progress import Progress
 from posesearch.spaces.arch import Architecture, canonical_id

@@ -46,7 +46,8 @@ class StoredNet:
     Attributes:
         code: Its architecture code in the table's space.
         role: "fit", "held-out", or "selected": chosen by a search that used the table, measured afterwards.
-        runs_ms: Median latency in each run; of a selected network the one figure the search measured.
+        runs_ms: Median latency in each run; of a selected network the one figure the search measured, over the factor of
+            its predictions: as if the machine had been as fast as in the first run.
         predicted_ms: What was predicted for a selected network before it joined the fit; 0 for the others.
     """
 
@@ -85,7 +86,7 @@ class LatencyTable:
     Attributes:
         space: The space whose blocks are priced.
         fingerprint: The device and the conditions.
-        effort: How long a network was measured, a key of `measure.EFFORTS`.
+        effort: How long a network was measured, a key of `effort.EFFORTS`.
         seed: Key of the choice of networks.
         entries: Price of every block of the space.
         calibration: Line and correction, fitted on the first run.

@@ -78,12 +78,15 @@ class Predicted:
         low_ms: Lower end of the prediction interval.
         high_ms: Upper end of the prediction interval.
         source: What predicted it, e.g. the identity of a latency table.
+        factor: By what the figures of the table were multiplied, because the machine was that much slower (above 1) or
+            faster when the search began (see `live`); 1 where that was not clear.
     """
 
     latency_ms: float
     low_ms: float
     high_ms: float
     source: str
+    factor: float = 1.0
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the value as JSON-ready dict with `kind: predicted`."""

@@ -7,6 +7,7 @@ folded away, because that is what is deployed and timed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -31,11 +32,13 @@ class Cost:
         stem: the stride-2 stem.
         stages: each stage, its downsampling convolution included.
         head: the head.
+        image_bytes: the input image in float32, which the caller holds all the while.
     """
 
     stem: PartCost
     stages: tuple[PartCost, ...]
     head: PartCost
+    image_bytes: int = 0
 
     @property
     def backbone(self) -> PartCost:
@@ -77,11 +80,19 @@ class Cost:
         """Bytes that all operators write in float32."""
         return self.total.activation_bytes
 
+    @property
+    def peak_activation_bytes(self) -> int:
+        """Most bytes of activations alive at one moment in float32, the image included; calculated, not measured."""
+        # The stem's input is the image.
+        later = sum(self.stages, start=self.head)
+        return max(self.stem.peak_bytes, self.image_bytes + later.peak_bytes)
+
     def to_plain(self) -> dict[str, Any]:
         """The cost as JSON-ready values: the totals first, then `backbone`, `stem`, `stages`, `head`."""
         return {
             **asdict(self.total),
             "parameter_bytes": self.parameter_bytes,
+            "peak_activation_bytes": self.peak_activation_bytes,
             "backbone": asdict(self.backbone),
             "stem": asdict(self.stem),
             "stages": [asdict(stage) for stage in self.stages],
@@ -108,6 +119,7 @@ def cost(arch: Architecture) -> Cost:
         stem=_stem_cost(arch.stem_width, arch.input_size),
         stages=tuple(stages),
         head=_head_cost(arch.head, features[-1], arch.num_joints, arch.input_size),
+        image_bytes=3 * math.prod(arch.input_size) * FLOAT32_BYTES,
     )
 
 

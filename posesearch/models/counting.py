@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from posesearch.models.live import LiveTensors
+
 FLOAT32_BYTES = 4
 
 FREE = frozenset(
@@ -48,6 +50,8 @@ class PartCost:
             element for average pooling; biases, activations, products and sums are free.
         operators: ATen operators that launch work, i.e. views apart; what batch-1 latency on a GPU follows.
         activation_bytes: bytes all these operators write in float32.
+        peak_bytes: most bytes alive at one moment in float32, the input included, while operators run one after the
+            other; of several parts in a row the largest, as each begins with what the last one left.
     """
 
     params: int = 0
@@ -55,6 +59,7 @@ class PartCost:
     flops: int = 0
     operators: int = 0
     activation_bytes: int = 0
+    peak_bytes: int = 0
 
     def __add__(self, other: PartCost) -> PartCost:
         return PartCost(
@@ -63,6 +68,7 @@ class PartCost:
             flops=self.flops + other.flops,
             operators=self.operators + other.operators,
             activation_bytes=self.activation_bytes + other.activation_bytes,
+            peak_bytes=max(self.peak_bytes, other.peak_bytes),
         )
 
 
@@ -108,7 +114,7 @@ def count(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> PartC
         module = build().eval()
         x = torch.empty(input_shape)
     counter = OperatorCounter()
-    with torch.no_grad(), counter:
+    with torch.no_grad(), LiveTensors() as alive, counter:
         module(x)
     return PartCost(
         params=sum(parameter.numel() for parameter in module.parameters()),
@@ -116,4 +122,5 @@ def count(build: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> PartC
         flops=counter.macs + counter.extra_flops,
         operators=counter.operators,
         activation_bytes=counter.activation_bytes,
+        peak_bytes=x.nbytes + alive.peak_bytes,
     )

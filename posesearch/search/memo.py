@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from posesearch.errors import DataError
 from posesearch.files import append_jsonl, read_jsonl
 from posesearch.search.candidate import CostLike
+from posesearch.search.objectives import METRICS
 from posesearch.spaces.arch import Architecture
 
 
@@ -22,6 +23,7 @@ class AccuracyMemo:
         weights_id: Identity of the supernet's weights; evaluations of other weights are left alone.
         evaluate: Gives the evaluation of an architecture, a mapping with at least `AP` (0 to 1).
         cost: Gives its cost.
+        needs: Keys an evaluation must have; one of an earlier version that lacks some is made again.
     """
 
     def __init__(
@@ -30,16 +32,27 @@ class AccuracyMemo:
         weights_id: str,
         evaluate: Callable[[Architecture], Mapping[str, Any]],
         cost: Callable[[Architecture], CostLike],
+        needs: Sequence[str] = ("AP",),
     ) -> None:
         self._path, self._weights_id, self._evaluate, self._cost = path, weights_id, evaluate, cost
+        self._needs = tuple(needs)
         self._known: dict[str, Mapping[str, Any]] = {}
-        for number, row in enumerate(read_jsonl(path), start=1):
+        self._bytes_read = 0
+        self._read()
+
+    def _read(self) -> None:
+        """Reads the log where it has grown: other workers of a search may write it as well."""
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size == self._bytes_read:
+            return
+        self._bytes_read = size
+        for number, row in enumerate(read_jsonl(self._path), start=1):
             if not {"arch_id", "weights_id", "evaluation"} <= row.keys():
                 raise DataError(
-                    f"{path}, line {number}: arch_id, weights_id or evaluation is missing. "
+                    f"{self._path}, line {number}: arch_id, weights_id or evaluation is missing. "
                     "Delete that line and search again."
                 )
-            if row["weights_id"] == weights_id:
+            if row["weights_id"] == self._weights_id:
                 self._known[row["arch_id"]] = row["evaluation"]
 
     def __contains__(self, arch: Architecture) -> bool:
@@ -48,18 +61,29 @@ class AccuracyMemo:
     def __len__(self) -> int:
         return len(self._known)
 
+    def evaluation(self, arch: Architecture) -> Mapping[str, Any] | None:
+        """Returns the evaluation of `arch`; None where there is none yet."""
+        return self._known.get(arch.id)
+
+    def hear(self, evaluations: Mapping[str, Mapping[str, Any]]) -> None:
+        """Takes evaluations by other workers, by architecture id; they are in the storage and join no log."""
+        self._known = {**evaluations, **self._known}
+
     def ap(self, arch: Architecture) -> float:
         """Returns the AP of `arch` on the search split, evaluating it when it is not known yet.
 
         Raises:
-            DataError: The evaluation gave no finite AP.
+            DataError: The evaluation gave no finite AP, or not what else is needed.
         """
-        if arch.id not in self._known:
+        if not self._answers(arch):
+            self._read()
+        if not self._answers(arch):
             start_s = time.perf_counter()
             evaluation = dict(self._evaluate(arch))
+            for name in self._needs:
+                _figure(evaluation, name, arch)
             self._known[arch.id] = evaluation
-            _ap_of(evaluation, arch)
-            append_jsonl(
+            self._bytes_read += append_jsonl(
                 self._path,
                 {
                     "arch_id": arch.id,
@@ -71,14 +95,29 @@ class AccuracyMemo:
                     "seconds": round(time.perf_counter() - start_s, 3),
                 },
             )
-        return _ap_of(self._known[arch.id], arch)
+        return _figure(self._known[arch.id], "AP", arch)
+
+    def metrics(self, arch: Architecture) -> dict[str, float]:
+        """Returns what else objectives may ask of an evaluated architecture, as far as its evaluation has it."""
+        evaluation = self._known[arch.id]
+        figures = {name: evaluation.get(name) for name in METRICS}
+        return {
+            name: float(value)
+            for name, value in figures.items()
+            if isinstance(value, (int, float)) and math.isfinite(value)
+        }
+
+    def _answers(self, arch: Architecture) -> bool:
+        evaluation = self._known.get(arch.id)
+        return evaluation is not None and all(evaluation.get(name) is not None for name in self._needs)
 
 
-def _ap_of(evaluation: Mapping[str, Any], arch: Architecture) -> float:
-    ap = evaluation.get("AP")
-    if not isinstance(ap, (int, float)) or not math.isfinite(ap):
+def _figure(evaluation: Mapping[str, Any], name: str, arch: Architecture) -> float:
+    value = evaluation.get(name)
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        expected = "a number from 0 to 1" if name == "AP" else "a finite number"
         raise DataError(
-            f"evaluating {arch} gave AP {ap!r}, expected a number from 0 to 1. "
+            f"evaluating {arch} gave {name} {value!r}, expected {expected}. "
             "The supernet's weights or the search split are damaged: check the training log of the run."
         )
-    return float(ap)
+    return float(value)

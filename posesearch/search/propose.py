@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from posesearch import rng
-from posesearch.search.guess import Guess
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.ops import mutate, neighbours
 from posesearch.spaces.space import SearchSpace
@@ -35,9 +34,14 @@ SMALL_SPACE = 4096
 """Members up to which the rest of a space is listed when random moves find nothing new."""
 
 
-def start_count(evaluations: int) -> int:
+SURROGATE_START = 10
+"""Most evaluations of the spread start where the surrogate follows: it explores by itself, and 10 gave more than 20."""
+
+
+def start_count(evaluations: int, sampler: str) -> int:
     """Returns how many evaluations the spread start takes."""
-    return round(START_SHARE * evaluations)
+    wanted = round(START_SHARE * evaluations)
+    return min(wanted, SURROGATE_START) if sampler == "surrogate" else wanted
 
 
 def stratum_latency(index: int, count: int, low_ms: float, high_ms: float) -> float:
@@ -49,15 +53,18 @@ def stratum_latency(index: int, count: int, low_ms: float, high_ms: float) -> fl
 
 def spread_start(
     space: SearchSpace,
-    wanted_ms: float,
-    guess: Guess,
+    wanted: float,
+    size: Callable[[Architecture], float],
     asked: set[Architecture],
     generator: np.random.Generator,
 ) -> Architecture | None:
-    """Returns a new random architecture whose guessed latency is closest to `wanted_ms`; None when none was drawn."""
+    """Returns a new random architecture whose size is closest to `wanted`; None when none was drawn.
+
+    Its size is the guessed latency, or MACs where a search does not time its asks.
+    """
     drawn = [_sized_sample(space, generator) for _ in range(DRAWS)]
     new = [arch for arch in drawn if arch not in asked]
-    return min(new, key=lambda arch: abs(guess(arch) - wanted_ms)) if new else None
+    return min(new, key=lambda arch: abs(size(arch) - wanted)) if new else None
 
 
 def _sized_sample(space: SearchSpace, generator: np.random.Generator) -> Architecture:

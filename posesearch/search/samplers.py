@@ -14,18 +14,20 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from posesearch import rng
 from posesearch.errors import UsageError, did_you_mean
+from posesearch.search.front import losses
+from posesearch.search.surrogate import SurrogateSampler
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.space import Choice, SearchSpace
 
-SAMPLERS = ("auto", "gp", "nsga2", "tpe", "random")
+SAMPLERS = ("auto", "surrogate", "gp", "nsga2", "tpe", "random")
 
-GP_UP_TO = 300
-"""Evaluations up to which "auto" means GP: on a synthetic space with a known optimum it came within 0.24 AP points after
-200 evaluations where NSGA-II was 3.2 away, but at 300 trials a proposal costs 1.5-2.3 s and grows with the cube."""
+AUTO = "surrogate"
+"""What "auto" means, by `posesearch bench sampler`; see docs/decisions.md."""
 
 TRIES = 60
 """Children NSGA-II may draw until one is new and within the budget; the last one is taken as it is."""
@@ -45,7 +47,7 @@ def resolve_sampler(name: str, evaluations: int) -> str:
         )
     if name != "auto":
         return name
-    return "gp" if evaluations <= GP_UP_TO else "nsga2"
+    return AUTO
 
 
 class Genes:
@@ -54,18 +56,22 @@ class Genes:
     Args:
         space: The search space.
         sampler: A resolved sampler name.
+
+    Attributes:
+        encoding: "index" or "choice".
+        choices: The choices of each gene.
     """
 
     def __init__(self, space: SearchSpace, sampler: str) -> None:
         self._space = space
-        self._choices = space.genes()
+        self.choices = space.genes()
         self.encoding = "choice" if sampler == "tpe" else "index"
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Returns the parameters of a trial."""
         if self.encoding == "choice":
-            return {name: CategoricalDistribution(choices) for name, choices in self._choices.items()}
-        return {name: IntDistribution(0, len(choices) - 1) for name, choices in self._choices.items()}
+            return {name: CategoricalDistribution(choices) for name, choices in self.choices.items()}
+        return {name: IntDistribution(0, len(choices) - 1) for name, choices in self.choices.items()}
 
     def params(self, arch: Architecture) -> dict[str, Any]:
         """Returns the parameter values of an architecture.
@@ -76,14 +82,14 @@ class Genes:
         genes = self._space.encode(arch)
         if self.encoding == "choice":
             return dict(genes)
-        return {name: self._choices[name].index(value) for name, value in genes.items()}
+        return {name: self.choices[name].index(value) for name, value in genes.items()}
 
     def arch(self, params: dict[str, Any]) -> Architecture:
         """Returns the architecture of parameter values."""
         if self.encoding == "choice":
             genes: dict[str, Choice] = params
         else:
-            genes = {name: self._choices[name][int(index)] for name, index in params.items()}
+            genes = {name: self.choices[name][int(index)] for name, index in params.items()}
         return self._space.decode(genes)
 
     def distance(self, first: Architecture, second: Architecture) -> float:
@@ -91,7 +97,7 @@ class Genes:
         one, two = self._space.encode(first), self._space.encode(second)
         return sum(
             abs(choices.index(one[name]) - choices.index(two[name])) / (len(choices) - 1)
-            for name, choices in self._choices.items()
+            for name, choices in self.choices.items()
             if len(choices) > 1
         )
 
@@ -104,18 +110,22 @@ def make_sampler(
     evaluations: int,
     genes: Genes,
     acceptable: Callable[[Architecture], bool],
+    propose: Callable[[np.random.Generator], Architecture],
 ) -> BaseSampler:
     """Returns a fresh sampler for one ask.
 
     Args:
-        name: "gp", "nsga2", "tpe" or "random".
+        name: "surrogate", "gp", "nsga2", "tpe" or "random".
         seed: The search's seed.
         answered: Trials answered so far; with the seed, the key of the proposal.
         evaluations: Evaluations planned, for the size of NSGA-II's population.
         genes: The encoding.
         acceptable: Says whether an architecture is new and, by guess, within the budget.
+        propose: The surrogate's proposal.
     """
     key = int(rng.generator(seed, "propose", answered).integers(2**31))
+    if name == "surrogate":
+        return SurrogateSampler(genes, lambda: propose(np.random.default_rng(key)))
     if name == "gp":
         return GPSampler(seed=key, n_startup_trials=4, warn_independent_sampling=False)
     if name == "tpe":
@@ -135,7 +145,7 @@ def make_sampler(
 class NewFeasibleChildren:
     """NSGA-II children that are worth an evaluation: never asked before and, by guess, within the budget.
 
-    Binary tournament on (AP, latency) dominance for both parents, uniform crossover, one gene mutated on average.
+    Binary tournament on dominance for both parents, uniform crossover, one gene mutated on average.
 
     Args:
         genes: The encoding.
@@ -160,8 +170,9 @@ class NewFeasibleChildren:
         """Returns the parameters of one child; called by Optuna."""
         child: dict[str, Any] = {}
         distributions = self._genes.distributions()
+        maximise = [direction is StudyDirection.MAXIMIZE for direction in study.directions]
         for _ in range(TRIES):
-            one, two = self._tournament(parent_population), self._tournament(parent_population)
+            one, two = (self._tournament(parent_population, maximise) for _ in range(2))
             child = {
                 name: self._mutated(
                     distribution, (one if self._rng.random() < 0.5 else two).params[name], len(distributions)
@@ -173,10 +184,10 @@ class NewFeasibleChildren:
         # A gene with a single choice is no part of Optuna's relative search space.
         return {name: value for name, value in child.items() if name in search_space}
 
-    def _tournament(self, population: Sequence[FrozenTrial]) -> FrozenTrial:
+    def _tournament(self, population: Sequence[FrozenTrial], maximise: Sequence[bool]) -> FrozenTrial:
         first, second = (population[int(i)] for i in self._rng.integers(len(population), size=2))
-        (ap, ms), (other_ap, other_ms) = first.values, second.values
-        return second if other_ap >= ap and other_ms <= ms else first
+        one, two = losses(first.values, maximise), losses(second.values, maximise)
+        return second if all(b <= a for a, b in zip(one, two, strict=True)) else first
 
     def _mutated(self, distribution: BaseDistribution, value: Any, count: int) -> Any:
         if self._rng.random() >= 1.0 / count:

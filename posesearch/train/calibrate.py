@@ -20,12 +20,24 @@ from posesearch.train.evaluate import crops_a_forward
 LEAST_BATCH = 32
 
 
+def calibration_persons(dataset: PoseDataset, persons: int, seed: int) -> PoseDataset:
+    """Returns the persons of `dataset` that statistics are taken from.
+
+    Args:
+        dataset: Training persons.
+        persons: How many, at most.
+        seed: Key of the choice.
+    """
+    order_N = generator(seed, "calibration").permutation(len(dataset))
+    return dataset.subset(np.sort(order_N[:persons]))
+
+
 class CalibrationImages:
     """Normalised batches of training crops, the same in every pass over them.
 
     Args:
         dataset: Training persons.
-        store: Their images.
+        store: Their images; those of `calibration_persons` are enough.
         input_size: (height, width) of the crops.
         persons: How many crops, at most.
         seed: Key of the choice.
@@ -47,8 +59,7 @@ class CalibrationImages:
         device: torch.device | str = "cpu",
         batch_size: int | None = None,
     ) -> None:
-        order_N = generator(seed, "calibration").permutation(len(dataset))
-        chosen = dataset.subset(np.sort(order_N[:persons]))
+        chosen = calibration_persons(dataset, persons, seed)
         # Kept as bytes, on a GPU if there is room: a quarter of the floats' memory, and normalising is cheap beside the
         # forward.
         self.images_NHWC = crops(chosen, store, input_size, device).pixels_NHWC

@@ -23,6 +23,7 @@ from posesearch.data.dataset import PoseDataset
 from posesearch.data.prefetch import prefetch
 from posesearch.data.store import Images
 from posesearch.errors import DataError, EnvironmentFault, Interrupted
+from posesearch.heap import memory_kept
 from posesearch.progress import Progress, SilentProgress
 from posesearch.train.batches import TrainBatch, batch_order, label_codec, make_batches, preparing_threads
 from posesearch.train.calibrate import CalibrationImages
@@ -164,7 +165,8 @@ def fit(
         training.save()
 
     with (
-        _device_settings(task, device),
+        device_settings(task, device),
+        memory_kept(device.type),
         closing(_batches(make, steps, workers)) as batches,
         bars.task("training", total_steps, done=position.step) as bar,
     ):
@@ -281,8 +283,8 @@ def _check_skips(position: Position, folder: Path, batch: TrainBatch) -> None:
 
 
 @contextmanager
-def _device_settings(task: Task, device: torch.device) -> Iterator[None]:
-    """Lets cuDNN time its algorithms where shapes repeat, and says what to do when memory runs out."""
+def device_settings(task: Task, device: torch.device) -> Iterator[None]:
+    """In the `with` block cuDNN times its algorithms where shapes repeat; out of memory is an EnvironmentFault's advice."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = device.type == "cuda" and task.fixed_shapes
     try:

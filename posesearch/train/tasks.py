@@ -7,7 +7,7 @@ Shape letters: B batch, H and W crop height and width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 import torch
@@ -24,7 +24,7 @@ from posesearch.spaces.arch import Architecture
 from posesearch.supernet.compiled import Backend, BlockCompiler, Forward, blocks_of, running_compiled
 from posesearch.supernet.droppath import drop_path_masks
 from posesearch.supernet.recalibrate import recalibrate_model
-from posesearch.supernet.sampling import sandwich
+from posesearch.supernet.sampling import SubnetDraw, sandwich
 from posesearch.supernet.supernet import Supernet
 from posesearch.train.batches import TrainBatch
 from posesearch.train.losses import joint_maps, map_loss, simcc_loss, soft_labels
@@ -122,17 +122,27 @@ class SupernetTask:
         config: The recipe's supernet part.
         loss: The recipe's loss.
         seed: Key of the draws.
+        draws: Gives the subnets of a step, the largest first; None draws the sandwich of the recipe.
     """
 
     kind: Literal["model", "supernet"] = "supernet"
     fixed_shapes = False
 
-    def __init__(self, supernet: Supernet, config: SupernetConfig, loss: LossConfig, *, seed: int) -> None:
+    def __init__(
+        self,
+        supernet: Supernet,
+        config: SupernetConfig,
+        loss: LossConfig,
+        *,
+        seed: int,
+        draws: Callable[[int], tuple[SubnetDraw, ...]] | None = None,
+    ) -> None:
         self.module: nn.Module = supernet
         self.supernet = supernet
         self.arch = supernet.space.largest()
         self.config, self.loss, self.seed = config, loss, seed
         self.holes_apart = config.occlusion == "largest"
+        self._draws = draws or self._sandwich
 
     def backward(self, batch: TrainBatch, *, step: int, total_steps: int, bf16: bool) -> dict[str, Tensor]:
         """Adds the gradients of all subnets, one backward each.
@@ -146,16 +156,9 @@ class SupernetTask:
         """
         labels, beta = batch.labels(self.loss.beta), self.loss.beta
         distil_weight = self.distil_weight(step, total_steps)
-        draws = sandwich(
-            self.supernet.space,
-            self.seed,
-            step,
-            self.config.random_subnets,
-            correlation=self.config.size_correlation,
-        )
         found: dict[str, list[Tensor]] = {}
         teacher = labels
-        for draw in draws:
+        for draw in self._draws(step):
             if draw.kind == "largest":
                 output, maps = self._forward(occluded(batch), draw.arch, bf16, self._drop_path(batch, step))
                 hard = loss = simcc_loss(output, labels, beta)
@@ -189,6 +192,12 @@ class SupernetTask:
     def identity(self) -> dict[str, Any]:
         """Returns the space's id."""
         return {"kind": self.kind, "space": self.supernet.space.id}
+
+    def _sandwich(self, step: int) -> tuple[SubnetDraw, ...]:
+        config = self.config
+        return sandwich(
+            self.supernet.space, self.seed, step, config.random_subnets, correlation=config.size_correlation
+        )
 
     def _forward(
         self, images_BCHW: Tensor, arch: Architecture, bf16: bool, drop_path: dict[str, Tensor] | None

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from plain_augment import GEOMETRY
 
 from posesearch.data.augment import STAGE1, STAGE2
 from posesearch.data.batch import IMAGE_MEAN, IMAGE_STD, crops, make_batch, normalise
@@ -17,15 +18,6 @@ from posesearch.keypoints.boxes import apply_affine
 from posesearch.keypoints.simcc import SimCCCodec
 
 SIZE = (128, 96)
-GEOMETRY = replace(
-    STAGE1,
-    hue=0.0,
-    saturation=0.0,
-    value=0.0,
-    blur_probability=0.0,
-    median_blur_probability=0.0,
-    dropout_probability=0.0,
-)
 
 
 def with_dot(dataset, person: int, joint: int) -> ImageStore:
@@ -198,3 +190,13 @@ def test_normalise(channels_last):
     layout = torch.channels_last if channels_last else torch.contiguous_format
     assert result.is_contiguous(memory_format=layout)
     assert normalise(torch.from_numpy(images), dtype=torch.bfloat16).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 5, 7, 3), (3, 32, 24, 3)])
+def test_the_memory_order_changes_no_bit(shape):
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    before = images.clone()
+    last = normalise(images, channels_last=True)
+    assert torch.equal(last, normalise(images))
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(images, before)

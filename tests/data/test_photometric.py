@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from posesearch.data.photometric import apply_photometric, hsv_tables
+from posesearch.data.photometric import HUE_STEPS, add_hsv, apply_photometric
 
 
 @pytest.fixture
@@ -25,11 +25,24 @@ def test_hsv_equals_int16_arithmetic(image, draws_of, amounts):
     assert np.array_equal(image[1], untouched)
 
 
-def test_tables_at_their_ends():
-    tables = hsv_tables(np.array([[-3, 30, -30]], dtype=np.int16))[0, 0]
-    assert tables[0].tolist() == [177, 30, 0]
-    assert tables[179, 0] == 176
-    assert tables[255, 1:].tolist() == [255, 225]
+def test_every_hue_turns_by_every_amount():
+    amounts = np.arange(-HUE_STEPS, HUE_STEPS + 1)
+    hues = np.arange(HUE_STEPS)
+    for amount in amounts:
+        hsv = np.repeat(hues.astype(np.uint8)[None, :, None], 3, axis=2)
+        add_hsv(hsv, int(amount), 0, 0)
+        assert hsv[0, :, 0].tolist() == ((hues + amount) % HUE_STEPS).tolist()
+        assert hsv[0, :, 1].tolist() == hsv[0, :, 2].tolist() == hues.tolist()
+
+
+@pytest.mark.parametrize("amounts", [(-3, 30, -30), (0, -255, 255), (90, 7, 7), (0, 0, -1), (-90, 0, 0)])
+def test_saturation_and_value_stop_at_their_ends(amounts):
+    levels = np.arange(256, dtype=np.uint8)
+    hsv = np.stack((levels % HUE_STEPS, levels, levels[::-1]), axis=-1).reshape(16, 16, 3)
+    expected = hsv.astype(np.int64) + amounts
+    expected[..., 0] %= HUE_STEPS
+    add_hsv(hsv, *amounts)
+    assert np.array_equal(hsv, np.clip(expected, 0, 255))
 
 
 def test_blurs(image, draws_of):

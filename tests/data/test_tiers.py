@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posesearch.data.tiers import DEVICE_SHARE, HOST_SHARE, Tier, choose_tier, size_text
+from posesearch.data.tiers import DEVICE_SHARE, HOST_SHARE, Tier, check_tier, choose_tier, size_text
 from posesearch.errors import EnvironmentFault, UsageError
 
 GB = 10**9
@@ -78,6 +78,16 @@ def test_messages():
             match=rf"decoded images take 47 GB, but only 8.0 GB of {place} memory is free. Allowed: .*--store jpeg",
         ):
             choose_tier(47 * GB, "cuda", forced=forced, free_host=8 * GB, free_device=8 * GB)
+
+
+def test_a_gpu_that_is_none_is_refused_before_any_work():
+    with pytest.raises(UsageError, match=r"--store gpu needs a GPU, but the device is 'cpu'"):
+        check_tier("gpu", "cpu")
+    assert [check_tier("gpu", "cuda:1"), check_tier("gpu"), check_tier("jpeg", "cpu")] == [
+        "gpu",
+        "gpu",
+        "jpeg",
+    ]
 
 
 @pytest.mark.parametrize(

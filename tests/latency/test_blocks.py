@@ -15,8 +15,8 @@ from posesearch.latency import chain as chains
 from posesearch.latency.blocks import blocks_in, blocks_of
 from posesearch.latency.chain import FEWER, MORE, chain, marginal_costs
 from posesearch.latency.choose import choose_nets, corners, middle
+from posesearch.latency.effort import Effort
 from posesearch.latency.features import FEATURES, depthwise_macs, features, total_depth
-from posesearch.latency.measure import Effort
 from posesearch.latency.types import Conditions
 from posesearch.models.cost import cost
 from posesearch.models.deploy import DeployedStarBlock
@@ -61,7 +61,7 @@ def test_blocks_say_where_they_stand():
 def test_a_chain_has_so_many_blocks_of_their_own_weights_at_their_place(kind, copies):
     space = small_space()
     block = next(block for block in blocks_in(space) if block.kind == kind)
-    network, size = chain(block, space, copies)
+    network, size = chain(block, space, copies, Conditions())
     seen = []
     parts = (
         network.parts

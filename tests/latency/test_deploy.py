@@ -9,7 +9,8 @@ from torch import nn
 
 from posesearch import rng
 from posesearch.errors import DataError
-from posesearch.latency.deploy import TOLERANCE, deploy, max_difference
+from posesearch.latency.deploy import TOLERANCE, deploy, max_difference, timed_form
+from posesearch.latency.types import Conditions
 from posesearch.models.counting import OperatorCounter
 from posesearch.models.deploy import DeployedStarBlock, deployed
 from posesearch.models.pose import PoseModel
@@ -20,7 +21,7 @@ def test_deploy_form_is_equal_and_leaves_the_model_alone(tiny_space):
     for arch in (tiny_space.largest(), tiny_space.smallest()):
         model = trained(arch)
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        folded = deploy(model)
+        folded = deploy(model, Conditions())
         images = torch.randn(2, 3, *arch.input_size)
         assert max_difference(model, folded, images) < 1e-4
         assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
@@ -32,7 +33,7 @@ def test_deploy_refuses_weights_that_are_not_numbers(tiny_space):
     with torch.no_grad():
         model.head.cls_x.weight[0, 0] = float("nan")
     with pytest.raises(DataError, match=r"differs from the network by nan, allowed is 0.0001"):
-        deploy(model)
+        deploy(model, Conditions())
 
 
 def operators(model, images):
@@ -104,4 +105,30 @@ def test_larger_batches_and_other_layouts_are_the_same_function(tiny_space, memo
 def test_weights_that_do_not_fold_are_refused(tiny_space):
     model = PoseModel(tiny_space.smallest())
     with pytest.raises(DataError, match=r"differs from the network by .*, allowed is -1"):
-        deploy(model, tolerance=-1.0)
+        deploy(model, Conditions(), tolerance=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "form"),
+    [
+        (Conditions(), "merged"),
+        (Conditions(runtime="compile"), "merged"),
+        (Conditions(runtime="onnxruntime"), "folded"),
+        (Conditions(runtime="onnxruntime", device="cuda:0"), "merged"),
+        (Conditions(runtime="cudagraph", device="cuda"), "merged"),
+        (Conditions(runtime="tensorrt", device="cuda"), "merged"),
+    ],
+)
+def test_branches_stay_apart_for_onnx_runtime_on_a_cpu_alone(tiny_space, conditions, form):
+    assert timed_form(conditions) == form
+    fast = deploy(trained(tiny_space.largest()), conditions)
+    blocks = [part for stage in fast.backbone.stages for part in list(stage)[1:]]
+    assert {isinstance(block, DeployedStarBlock) for block in blocks} == {form == "merged"}
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.modules())
+
+
+@pytest.mark.parametrize("runtime", ["eager", "onnxruntime"])
+def test_a_trained_preset_keeps_its_outputs_in_the_form_of_each_runtime(runtime):
+    model = calibrated(load_preset("starnet-pose-t", input_size=(64, 64)))
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    assert max_difference(model, deploy(model, Conditions(runtime=runtime)), images) < TOLERANCE

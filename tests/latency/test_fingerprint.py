@@ -196,5 +196,14 @@ def test_the_engine_is_named():
     assert device.engine_version("onnxruntime") == f"onnxruntime {onnxruntime.__version__}"
 
 
+def test_a_table_of_merged_branches_is_refused_for_onnx_runtime_on_a_cpu():
+    present = fingerprint(Conditions(runtime="onnxruntime"), (64, 48))
+    older = dataclasses.replace(present, deploy_form="norms folded, f1|f2 merged")
+    assert differing(older, present) == ("deploy form: norms folded, f1|f2 merged stored, norms folded here",)
+    assert older.id != present.id
+    # What other runtimes time has not changed, and neither has what they are known by.
+    assert fingerprint(Conditions(), (64, 48)).deploy_form == "norms folded, f1|f2 merged"
+
+
 def test_a_stored_fingerprint_is_read_back():
     assert parse_stored(type(ON_GPU), json.loads(json.dumps(ON_GPU.to_plain())), "table") == ON_GPU

@@ -21,7 +21,7 @@ def test_operators_of_the_deploy_form(name, calls):
 
 
 def test_the_number_format_does_not_change_the_count_nor_the_model(tiny_space):
-    model = deploy(PoseModel(tiny_space.largest()))
+    model = deploy(PoseModel(tiny_space.largest()), Conditions())
     usual = kernels_per_forward(model, (64, 48), Conditions())
     for precision in ("fp16", "bf16"):
         other = Conditions(precision=precision, runtime="onnxruntime")
@@ -40,7 +40,7 @@ def test_copies_and_fills_are_no_kernels():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("runtime", ["eager", "cudagraph"])
 def test_kernels_on_a_gpu(tiny_space, runtime):
-    model = deploy(PoseModel(tiny_space.largest()))
+    model = deploy(PoseModel(tiny_space.largest()), Conditions())
     calls = kernels_per_forward(model, (64, 48), Conditions())
     found = kernels_per_forward(model, (64, 48), Conditions(device="cuda:0", runtime=runtime))
     assert found.unit == "kernels"

@@ -12,10 +12,8 @@ from fake_machine import Clock
 from posesearch.latency import measure
 from posesearch.latency.call import Call
 from posesearch.latency.deploy import deploy
+from posesearch.latency.effort import BRIEF, FAST, FULL
 from posesearch.latency.measure import (
-    BRIEF,
-    FAST,
-    FULL,
     SENTINEL_EVERY,
     measure_many,
     pinned_threads,
@@ -152,7 +150,7 @@ def test_threads_are_pinned_and_restored():
 def test_two_networks_measured_for_real(tiny_space):
     archs = {"large": tiny_space.largest(), "small": tiny_space.smallest()}
     found = measure_many(
-        {name: deploy(PoseModel(arch)) for name, arch in archs.items()},
+        {name: deploy(PoseModel(arch), Conditions()) for name, arch in archs.items()},
         input_size=(64, 48),
         conditions=Conditions(),
         effort=FAST,
@@ -205,7 +203,7 @@ def measured_with(monkeypatch, tiny_space, *, busy=(), gpu=((), False), redone=0
     monkeypatch.setattr(measure, "busy_reasons", lambda _conditions: busy)
     monkeypatch.setattr(measure, "gpu_notes", lambda _conditions: gpu)
     monkeypatch.setattr(measure, "time_calls", lambda calls, *_, **__: (dict.fromkeys(calls, timing), redone))
-    model = deploy(PoseModel(tiny_space.smallest()))
+    model = deploy(PoseModel(tiny_space.smallest()), Conditions())
     return measure_many({"a": model}, input_size=(64, 48), conditions=Conditions())["a"]
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
 import subprocess
 
 import pytest
 
+from posesearch import child
 from posesearch.errors import EnvironmentFault
 from posesearch.latency import process
 from posesearch.latency.types import Conditions, Measured
@@ -63,19 +62,6 @@ def test_combined_keeps_clocks_and_notes():
     assert process.combine([dataclasses.replace(one(1.0, "a"), device_ms=None)]).device_ms is None
 
 
-def test_what_a_runtime_prints_does_not_reach_the_answer(monkeypatch, capsys):
-    def noisy_answer(_request):
-        print("a runtime says hello")
-        return {"answer": 1}
-
-    monkeypatch.setattr(process, "answer_request", noisy_answer)
-    monkeypatch.setattr(process.sys, "stdin", io.StringIO("{}"))
-    assert process.main() == 0
-    captured = capsys.readouterr()
-    assert json.loads(captured.out) == {"answer": 1}
-    assert "a runtime says hello" in captured.err
-
-
 @pytest.mark.parametrize(("runtime", "at_least_s"), [("eager", 120.0), ("compile", 300.0)])
 def test_building_gets_its_time(monkeypatch, tiny_space, runtime, at_least_s):
     asked = []
@@ -84,7 +70,7 @@ def test_building_gets_its_time(monkeypatch, tiny_space, runtime, at_least_s):
         asked.append(timeout)
         raise subprocess.TimeoutExpired("x", timeout)
 
-    monkeypatch.setattr(process.subprocess, "run", run)
+    monkeypatch.setattr(child.subprocess, "run", run)
     with pytest.raises(EnvironmentFault, match="too busy to measure"):
         process.measure_fresh([tiny_space.smallest()], Conditions(runtime=runtime))
     assert asked[0] >= at_least_s

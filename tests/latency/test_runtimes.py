@@ -50,7 +50,7 @@ def test_cudagraph_without_a_gpu_names_the_remedy(tiny_space):
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
 def test_eager_takes_every_precision_and_layout(tiny_space, precision, memory_format):
-    model = deploy(trained(tiny_space.smallest()))
+    model = deploy(trained(tiny_space.smallest()), Conditions())
     with torch.inference_mode():
         expected = model(prepare_images(tiny_space, batch=2))
     conditions = Conditions(precision=precision, memory_format=memory_format, batch=2)
@@ -71,10 +71,11 @@ def prepare_images(space, batch):
 @needs_ort
 @pytest.mark.parametrize("batch", [1, 2])
 def test_onnxruntime_computes_what_eager_computes(tiny_space, batch):
-    model = deploy(trained(tiny_space.largest()))
-    with torch.inference_mode():
-        expected = model(prepare_images(tiny_space, batch))
     conditions = Conditions(runtime="onnxruntime", batch=batch, threads=2)
+    trained_model = trained(tiny_space.largest())
+    model = deploy(trained_model, conditions)
+    with torch.inference_mode():
+        expected = trained_model.eval()(prepare_images(tiny_space, batch))
     call = prepare(model, (64, 48), conditions)
     for _ in range(2):  # bound buffers are filled anew
         for ours, eager in zip(outputs(call), expected, strict=True):
@@ -98,7 +99,8 @@ def test_sessions_have_the_threads_they_were_given(tiny_space, monkeypatch):
         return make(model, settings, **options)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", watched)
-    prepare(deploy(PoseModel(tiny_space.smallest())), (64, 48), Conditions(runtime="onnxruntime", threads=2))
+    conditions = Conditions(runtime="onnxruntime", threads=2)
+    prepare(deploy(PoseModel(tiny_space.smallest()), conditions), (64, 48), conditions)
     assert seen == [(2, 1, "CPUExecutionProvider")]
 
 
@@ -220,7 +222,9 @@ def test_a_runtime_that_computes_something_else_is_refused(tiny_space, monkeypat
     with pytest.raises(
         DataError, match=r"--runtime compile in fp32 differs from eager float32 by 0.01, allowed"
     ):
-        prepare(deploy(PoseModel(tiny_space.smallest())), (64, 48), Conditions(runtime="compile"))
+        prepare(
+            deploy(PoseModel(tiny_space.smallest()), Conditions()), (64, 48), Conditions(runtime="compile")
+        )
 
 
 def test_check_same_sees_shapes_and_numbers_that_are_none():
@@ -268,7 +272,8 @@ def test_every_runtime_on_a_gpu(tiny_space, runtime, precision):
         check_conditions(conditions)
     except EnvironmentFault as fault:
         pytest.skip(str(fault))
-    call = prepare(deploy(PoseModel(tiny_space.largest())), (64, 48), conditions)  # compares with eager
+    model = deploy(PoseModel(tiny_space.largest()), conditions)
+    call = prepare(model, (64, 48), conditions)  # compares with eager
     with torch.inference_mode():
         assert (call.device_ms() is None) == (runtime == "onnxruntime")
     meter = LatencyMeter(conditions, tiny_space.smallest())

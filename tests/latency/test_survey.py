@@ -10,8 +10,9 @@ from posesearch.latency import survey as surveys
 from posesearch.latency.blocks import blocks_in
 from posesearch.latency.choose import choose_nets
 from posesearch.latency.deploy import deploy
+from posesearch.latency.effort import Effort
 from posesearch.latency.journal import Journal
-from posesearch.latency.measure import Effort, measure_many
+from posesearch.latency.measure import measure_many
 from posesearch.latency.survey import DeviceBench, settings_id, survey
 from posesearch.latency.types import Conditions
 from posesearch.models.pose import PoseModel
@@ -178,7 +179,7 @@ def test_this_device_times_blocks_and_networks(monkeypatch):
     def measure_here(archs, conditions, *, processes, effort, seed):
         asked.append((processes, effort))
         return measure_many(
-            {arch.id: deploy(PoseModel(arch)) for arch in archs},
+            {arch.id: deploy(PoseModel(arch), conditions) for arch in archs},
             input_size=archs[0].input_size,
             conditions=conditions,
             effort=HASTY,

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from latency_world import World, build_table, measured, small_space
+from latency_world import World, as_stored, build_table, measured, quiet, small_space
 
 from posesearch.errors import DataError, EnvironmentFault, UsageError
 from posesearch.latency.device import fingerprint
@@ -31,19 +31,6 @@ def table(tmp_path_factory):
 def path(table, tmp_path):
     write_table(tmp_path / "t.json", table)
     return tmp_path / "t.json"
-
-
-def as_stored(table, *, factor=lambda code: 1.0):
-    """Times networks as the table has them, times a factor."""
-    known = {net.code: net.runs_ms[0] for net in table.nets} | {table.sentinel: table.sentinel_ms}
-    return lambda archs, _conditions: {
-        arch.id: measured(factor(arch.code) * known[arch.code]) for arch in archs
-    }
-
-
-def quiet(_conditions):
-    """Nothing disturbs the machine."""
-    return ()
 
 
 def test_a_table_comes_back_as_it_was(table, path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from posesearch.models import PoseModel, cost, deployed, macs_of
 from posesearch.models.counting import OperatorCounter, PartCost
 from posesearch.models.deploy import DeployForm
-from posesearch.spaces import Architecture, HeadArch, StageArch, load_preset
+from posesearch.models.live import LiveTensors
+from posesearch.spaces import Architecture, HeadArch, StageArch, load_preset, load_space
 
 
 def closed_form(arch: Architecture) -> dict[str, tuple[int, int, int]]:
@@ -170,3 +172,16 @@ def test_deployed_operators_and_function(name: str, operators_of: dict[DeployFor
             torch.testing.assert_close(found.x, expected.x, rtol=1e-8, atol=1e-10)
             torch.testing.assert_close(found.y, expected.y, rtol=1e-8, atol=1e-10)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("space", ["demo", "starnet"])
+def test_peak_of_the_parts_is_the_peak_of_the_whole(space: str) -> None:
+    members = load_space(space)
+    generator = np.random.default_rng(0)
+    for arch in (members.smallest(), members.largest(), *(members.sample(generator) for _ in range(3))):
+        with torch.device("meta"):
+            model, image = PoseModel(arch).eval(), torch.empty(1, 3, *arch.input_size)
+        with torch.no_grad(), LiveTensors() as alive:
+            model(image)
+        assert cost(arch).peak_activation_bytes == image.nbytes + alive.peak_bytes
+        assert cost(arch).to_plain()["peak_activation_bytes"] < cost(arch).activation_bytes
