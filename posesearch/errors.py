@@ -7,7 +7,11 @@ A message says three things: what is wrong (with the value, file and key), what 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
+
+COMPILER_ERROR = re.compile(r"\b(error|fatal)\s*:", re.IGNORECASE)
+"""In the lines of gcc, clang, nvcc and ptxas that say what is wrong."""
 
 
 class PosesearchError(Exception):
@@ -66,6 +70,18 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the closest choice, or an empty string when nothing is close."""
     close = difflib.get_close_matches(str(word), [str(choice) for choice in choices], n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def compile_reason(error: BaseException) -> str:
+    """Returns in one line why `torch.compile` failed.
+
+    Its first paragraph names the fault, but of a C++ or CUDA compiler it says only that it failed: the compiler's own first
+    error is added. What else torch writes (commands, traces, switches) is for its developers.
+    """
+    first, _, rest = str(error).strip().partition("\n\n")
+    reason = " ".join(first.split()) or type(error).__name__
+    told = next((line.strip() for line in rest.splitlines() if COMPILER_ERROR.search(line)), "")
+    return f"{reason}: {told[:300]}" if told else reason
 
 
 def listed(problems: Sequence[str], *, limit: int = 5) -> str:

@@ -7,6 +7,7 @@ off before the next append, so that it can never swallow the line after it.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -96,16 +97,20 @@ def read_json(path: Path, what: str, remedy: str = FETCH_AGAIN) -> Any:
         remedy: What to do about a file that is no JSON.
 
     Raises:
-        DataError: The file is missing, unreadable or not JSON; the message gives line and column.
+        DataError: The file is missing, unreadable, not UTF-8 or not JSON; the message gives the byte, or line and column.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{what} not found: {path}. Check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise DataError(
-            f"{what} {path} cannot be read: {getattr(error, 'strerror', None) or error}. "
-            "Check that it is a readable JSON file."
+            f"{what} {path} cannot be read: {error.strerror or error}. Check that it is a readable JSON file."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{what} {path} cannot be read: byte 0x{error.object[error.start]:02x} at offset {error.start} is not UTF-8. "
+            f"Allowed: JSON in UTF-8. Save it as UTF-8 if another program wrote it. {remedy}"
         ) from error
     except json.JSONDecodeError as error:
         raise DataError(
@@ -127,16 +132,23 @@ def read_json_object(path: Path, what: str, remedy: str = FETCH_AGAIN) -> dict[s
     return value
 
 
-def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
+def append_jsonl(path: Path, row: Mapping[str, Any]) -> int:
     """Appends one line to a JSON-lines log, first cutting off a torn last line left by a crash.
 
+    Several processes may append to one log: the file is locked meanwhile, so that none takes the unfinished line of
+    another for a torn one.
+
+    Returns:
+        The length of the line in bytes.
+
     Raises:
-        EnvironmentFault: The disk is full or the file cannot be written.
+        EnvironmentFault: The disk is full or the file cannot be written or locked.
     """
     line = (json.dumps(to_json(row), ensure_ascii=False) + "\n").encode("utf-8")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)  # ends when the file is closed
             size = stream.seek(0, os.SEEK_END)
             if size:
                 stream.seek(size - 1)
@@ -149,6 +161,7 @@ def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
             f"cannot append to {path}: {error.strerror or error}. Earlier lines are unchanged. "
             "Free some space, then run the same command again."
         ) from error
+    return len(line)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""One writer at a time: a lock that belongs to the process, so that the kernel frees it however the process dies."""
+"""Locks that belong to the process, so that the kernel frees them however the process dies.
+
+`exclusive` and `shared` refuse at once where the lock is taken, and say by whom; `turn` waits for it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from posesearch.errors import EnvironmentFault
 
@@ -28,6 +32,56 @@ def exclusive(path: Path, *, what: str, rule: str) -> Iterator[None]:
         EnvironmentFault: Another process (or another block of this one) holds it, the folder cannot be written, or
             the file system has no locks.
     """
+    with _opened(path) as stream:
+        _refuse_or_take(stream.fileno(), fcntl.LOCK_EX, path, what, rule)
+        stream.seek(0)
+        stream.truncate()
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+@contextmanager
+def shared(path: Path, *, what: str, rule: str) -> Iterator[None]:
+    """Holds the lock file while the block runs, together with others that share it; `exclusive` is refused meanwhile.
+
+    Args:
+        path: The lock file; its folder is made if need be.
+        what: What is locked, for messages.
+        rule: Sentences after "... is in use by process 12.".
+
+    Raises:
+        EnvironmentFault: A process holds it alone, the folder cannot be written, or the file system has no locks.
+    """
+    with _opened(path) as stream:
+        _refuse_or_take(stream.fileno(), fcntl.LOCK_SH, path, what, rule)
+        # Several hold it: no number of one process stands for them.
+        stream.truncate(0)
+        yield
+
+
+@contextmanager
+def turn(path: Path, *, alone: bool = True, wait: bool = True) -> Iterator[bool]:
+    """Holds the lock file while the block runs, and waits for it first.
+
+    Args:
+        path: The lock file; its folder is made if need be.
+        alone: Nobody else may hold it meanwhile; False shares it with others that ask likewise.
+        wait: False does not wait: the block then runs with the lock or without it, and is told which.
+
+    Yields:
+        Whether the lock is held; always True after waiting.
+
+    Raises:
+        EnvironmentFault: The folder cannot be written, or the file system has no locks.
+    """
+    with _opened(path) as stream:
+        kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+        yield _taken(stream.fileno(), kind if wait else kind | fcntl.LOCK_NB, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a+", encoding="ascii")
@@ -36,23 +90,24 @@ def exclusive(path: Path, *, what: str, rule: str) -> Iterator[None]:
             f"cannot write {path}: {error.strerror}. The folder must be writable. Check its permissions."
         ) from error
     with stream:
-        _take(stream.fileno(), path, what, rule)
-        stream.seek(0)
-        stream.truncate()
-        stream.write(str(os.getpid()))
-        stream.flush()
-        yield
+        yield stream
 
 
-def _take(descriptor: int, path: Path, what: str, rule: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise EnvironmentFault(
-                f"the file system of {path} cannot lock files ({error.strerror}). A lock is needed, so that two "
-                "processes never write the same files. Work in a folder on a local disk."
-            ) from error
+def _refuse_or_take(descriptor: int, kind: int, path: Path, what: str, rule: str) -> None:
+    if not _taken(descriptor, kind | fcntl.LOCK_NB, path):
         owner = path.read_text(encoding="ascii", errors="replace").strip()
         who = f"process {owner}" if owner.isdigit() else "another process"
-        raise EnvironmentFault(f"{what} is in use by {who}. {rule}") from None
+        raise EnvironmentFault(f"{what} is in use by {who}. {rule}")
+
+
+def _taken(descriptor: int, operation: int, path: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, operation)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise EnvironmentFault(
+            f"the file system of {path} cannot lock files ({error.strerror}). A lock is needed, so that two "
+            "processes never write the same files. Work in a folder on a local disk."
+        ) from error
+    return True

@@ -64,14 +64,18 @@ class PlainTask:
         now_s = time.monotonic()
         if now_s - self._printed_s >= self._every_s and self.done < self.total:
             self._printed_s = now_s
-            remaining_s = (
-                (now_s - self._started_s) * (self.total - self.done) / max(1, self.done - self._first)
-            )
-            self._print(f"about {format_duration(remaining_s)} left")
+            self._print(self._time_left(now_s - self._started_s))
 
     def finish(self) -> None:
         """Prints the closing line."""
         self._print(f"in {format_duration(time.monotonic() - self._started_s)}")
+
+    def _time_left(self, spent_s: float) -> str:
+        # Without a finished unit nothing is known of the others: what an earlier run did took another time.
+        finished = self.done - self._first
+        if finished <= 0:
+            return f"{format_duration(spent_s)} so far"
+        return f"about {format_duration(spent_s * (self.total - self.done) / finished)} left"
 
     def _print(self, tail: str) -> None:
         numbers = f"  {format_numbers(self._numbers)}" if self._numbers else ""

@@ -19,7 +19,7 @@ from typing import Any
 import posesearch
 from posesearch.errors import DataError, UsageError, did_you_mean
 from posesearch.files import read_json, write_json_atomic
-from posesearch.lock import exclusive
+from posesearch.lock import exclusive, shared
 
 MANIFEST = "run.json"
 LOCK = ".lock"
@@ -141,15 +141,20 @@ class Run:
         return Run.read(self.folder)
 
     @contextmanager
-    def lock(self) -> Iterator[Run]:
+    def lock(self, *, together: bool = False) -> Iterator[Run]:
         """Holds the run for this process while the block runs, and yields it as its manifest is by then.
+
+        Args:
+            together: Hold it with other processes that do likewise (workers of one search, which agree by their
+                storage); whoever wants it alone is refused meanwhile.
 
         Raises:
             EnvironmentFault: Another process (or another block of this one) holds it, or the file system has no
                 locks.
         """
         rule = "Only one process may write a run. Wait for it to end, stop it, or choose another --run."
-        with exclusive(self.path(LOCK), what=f"run '{self.name}'", rule=rule):
+        take = shared if together else exclusive
+        with take(self.path(LOCK), what=f"run '{self.name}'", rule=rule):
             yield Run.read(self.folder)
 
 

@@ -23,6 +23,7 @@ from posesearch.latency.table import read_table
 from posesearch.latency.types import LatencyBudget
 from posesearch.models.cost import cost
 from posesearch.progress import PlainProgress
+from posesearch.search.question import Question
 from posesearch.search.search import run_search
 from posesearch.spaces import Architecture
 
@@ -68,7 +69,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         outcome = run_search(
-            space, folder=Path(folder), budget=budget, evaluations=options.evaluations, evaluate=by_size,
+            space, folder=Path(folder), question=Question.within(budget), evaluations=options.evaluations, evaluate=by_size,
             meter=LatencyMeter(conditions, space.smallest()), predictor=predictor, table=table.id, cost=cost,
             weights_id="size", progress=PlainProgress(), references=names,
             confirm=lambda archs: measure_fresh(archs, conditions), confirm_effort="full",
@@ -81,6 +82,7 @@ def main() -> None:
     exceed = [arch.code for arch in claims if again[arch.id].ci_low_ms > budget.latency_ms]
     answer = {
         "budget_ms": budget.latency_ms,
+        "predictions_multiplied_by": predictor.factor,
         "checked_by_search": len(outcome.checks),
         "front": len(outcome.front),
         "claimed_within_budget": len(claims),

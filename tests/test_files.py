@@ -5,6 +5,7 @@ import json
 import math
 import os
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -145,9 +146,14 @@ def test_read_json_names_file_and_place(tmp_path):
     path.write_text('{"a": 1,\n "b": ')
     with pytest.raises(DataError, match=r"not valid JSON \(line 2, column 7"):
         read_json(path, "run manifest")
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="cannot be read"):
-        read_json(path, "run manifest")
+    path.write_bytes(b'{"name": "caf\xe9"}')  # Latin-1
+    with pytest.raises(
+        DataError, match=r"a\.json cannot be read: byte 0xe9 at offset 13 is not UTF-8"
+    ) as caught:
+        read_json(path, "run manifest", "Restore it from a copy.")
+    assert str(caught.value).endswith(
+        "Allowed: JSON in UTF-8. Save it as UTF-8 if another program wrote it. Restore it from a copy."
+    )
     path.write_text("[" * 100_000)
     with pytest.raises(DataError, match=r"nested too deeply|not valid JSON"):
         read_json(path, "run manifest")
@@ -161,3 +167,19 @@ def test_rows_survive_as_written(tmp_path):
         append_jsonl(path, row)
     assert read_jsonl(path) == ROWS
     assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == ROWS
+
+
+def test_several_writers_of_one_log_lose_no_line(tmp_path):
+    path = tmp_path / "log.jsonl"
+
+    def write(writer):
+        # Longer than a buffer: written in several pieces, of which none must be taken for a torn line.
+        return [append_jsonl(path, {"writer": writer, "row": row, "text": "x" * 20_000}) for row in range(40)]
+
+    with ThreadPoolExecutor(4) as pool:
+        lengths = [length for written in pool.map(write, range(4)) for length in written]
+    rows = read_jsonl(path)
+    assert sorted((row["writer"], row["row"]) for row in rows) == [
+        (w, r) for w in range(4) for r in range(40)
+    ]
+    assert sum(lengths) == path.stat().st_size

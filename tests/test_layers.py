@@ -24,6 +24,7 @@ def structure_script():
 
 
 BASE = {
+    "child",
     "errors",
     "files",
     "rng",
@@ -32,6 +33,7 @@ BASE = {
     "config",
     "configfile",
     "device",
+    "heap",
     "run",
     "lock",
     "checkpoint",
@@ -47,6 +49,7 @@ GATEKEEPERS = {
     # The baseline of `bench pipeline` is what others do with it.
     "cv2": ("posesearch.data", "posesearch.bench.baseline_pipeline"),
     "optuna": ("posesearch.search",),
+    "sqlalchemy": ("posesearch.search",),
     "plotly": ("posesearch.report",),
     "pandas": ("posesearch.report",),
     "matplotlib": ("posesearch.report",),

@@ -142,3 +142,22 @@ def test_lock_in_a_read_only_folder(tmp_path):
             pass
     finally:
         run.folder.chmod(0o700)
+
+
+def test_several_workers_hold_a_run_together_and_nobody_else(tmp_path):
+    run = Run.create(tmp_path, "a", kind="supernet")
+    with run.lock():
+        pass  # leaves its number in the file
+    with (
+        run.lock(together=True),
+        Run.open(tmp_path, "a").lock(together=True),
+        pytest.raises(EnvironmentFault, match=r"run 'a' is in use by another process\. Only one"),
+        run.lock(),
+    ):
+        pass
+    with (
+        run.lock(),
+        pytest.raises(EnvironmentFault, match=f"in use by process {os.getpid()}"),
+        run.lock(together=True),
+    ):
+        pass

@@ -1,8 +1,9 @@
 """The deployed form of a network against the form it was trained in: how much faster, and how far the outputs differ.
 
-Deployed means: attention gain and every BatchNorm folded, the twin branches of a star block merged. A third form stops
-short of merging, to tell what each step brings. All are timed by the latency protocol in the same rounds. That they
-compute the same is a figure here, not an assumption: the weights are such that every part matters.
+Deployed means: attention gain and every BatchNorm folded, and, where `latency.deploy.timed_form` says that the runtime is the
+faster for it, the twin branches of a star block merged. The form with and the one without merging are both timed, by the
+latency protocol in the same rounds, so that this choice is seen to be right or wrong. That they compute the same is a
+figure here, not an assumption: the weights are such that every part matters.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from posesearch.bench.registry import BenchContext
 from posesearch.bench.result import BenchResult, Goal
 from posesearch.bench.workload import stirred
 from posesearch.errors import EnvironmentFault
-from posesearch.latency.deploy import TOLERANCE, max_difference
+from posesearch.latency.deploy import TOLERANCE, max_difference, timed_form
+from posesearch.latency.effort import FAST, FULL, Effort
 from posesearch.latency.kernels import kernels_per_forward
-from posesearch.latency.measure import FAST, FULL, Effort, measure_many
+from posesearch.latency.measure import measure_many
 from posesearch.latency.runtimes import check_conditions
 from posesearch.latency.types import Conditions
 from posesearch.models.deploy import deployed
@@ -38,6 +40,9 @@ IMAGES = 8
 
 Forms = dict[str, PoseModel]
 
+OTHER = {"merged": "not merged", "folded": "merged"}
+"""What the form that a runtime does not deploy is called in its ratio."""
+
 
 def run(context: BenchContext) -> BenchResult:
     """Compares the forms of three networks in every runtime there is on the device."""
@@ -54,13 +59,14 @@ def run(context: BenchContext) -> BenchResult:
         for key, setting in conditions.items():
             found = compare_forms(forms, setting, effort=effort, seed=context.seed)
             figures[name][key] = found
-            ratios[f"{name} {key}"] = found["as_trained_ms"] / found["deployed_ms"]
-            ratios[f"{name} {key}, not merged"] = found["as_trained_ms"] / found["folded_ms"]
+            ratios[f"{name} {key}"] = found["as_trained_ms"] / found[f"{found['deployed']}_ms"]
+            ratios[f"{name} {key}, {OTHER[found['deployed']]}"] = found["as_trained_ms"] / found["other_ms"]
             noisy += [f"{name} {key}"] if found["noise"] == "noisy" else []
         figures[name]["launches"] = launches(forms, next(iter(conditions.values())))
     notes.append(
-        "Ratios are medians of the trained form over the deployed form (not merged: over the form with its norms folded "
-        "only), all in the same rounds, batch 1, one thread. max_relative_difference is relative to the largest logit."
+        "Ratios are medians of the trained form over the deployed form, which figures name for each runtime (not merged, "
+        "merged: over the form that is not deployed there), all in the same rounds, batch 1, one thread. "
+        "max_relative_difference is relative to the largest logit."
     )
     notes += missing
     if noisy:
@@ -97,7 +103,7 @@ def settings(device: torch.device) -> Iterator[Conditions]:
 
 
 def all_forms(arch: Architecture, context: BenchContext) -> tuple[Forms, dict[str, float]]:
-    """Returns a network as trained, folded and deployed, on the host, and how far the outputs of the last differ.
+    """Returns a network as trained, folded and merged, on the host, and how far the other two differ from the first.
 
     The differences are those of two images in float32, computed on `context.device`: the largest of a logit, and
     the same relative to the largest logit.
@@ -110,29 +116,40 @@ def all_forms(arch: Architecture, context: BenchContext) -> tuple[Forms, dict[st
     forms = {
         "as_trained": model,
         "folded": deployed(model, form="folded"),
-        "deployed": deployed(model, form="merged"),
+        "merged": deployed(model, form="merged"),
     }
-    trained, fast = (copy.deepcopy(forms[name]).to(context.device) for name in ("as_trained", "deployed"))
+    trained, *others = (copy.deepcopy(form).to(context.device) for form in forms.values())
     unseen_BCHW = images_BCHW[IMAGES:].to(context.device)
-    difference = max_difference(trained, fast, unseen_BCHW)
+    difference = max(max_difference(trained, other, unseen_BCHW) for other in others)
     with torch.inference_mode():
         peak = max(float(logits.abs().max()) for logits in trained(unseen_BCHW))
     return forms, {"max_difference": difference, "max_relative_difference": difference / peak}
 
 
 def compare_forms(forms: Forms, conditions: Conditions, *, effort: Effort, seed: int) -> dict[str, Any]:
-    """Times all forms in the same rounds and returns their medians in milliseconds, with the verdict on the noise."""
+    """Times all forms in the same rounds.
+
+    Returns:
+        Their medians in milliseconds, which of them is deployed under `conditions`, the median of the form that is not, and
+        the verdict on the noise.
+    """
     measured = measure_many(
         # Measuring moves and converts a network in place.
         {name: copy.deepcopy(form) for name, form in forms.items()},
-        input_size=forms["deployed"].arch.input_size,
+        input_size=forms["merged"].arch.input_size,
         conditions=conditions,
         effort=effort,
         seed=seed,
     )
     noisy = any(value.noise == "noisy" for value in measured.values())
     medians_ms = {f"{name}_ms": value.p50_ms for name, value in measured.items()}
-    return {**medians_ms, "noise": "noisy" if noisy else "quiet"}
+    form = timed_form(conditions)
+    return {
+        **medians_ms,
+        "deployed": form,
+        "other_ms": medians_ms["folded_ms" if form == "merged" else "merged_ms"],
+        "noise": "noisy" if noisy else "quiet",
+    }
 
 
 def launches(forms: Forms, conditions: Conditions) -> dict[str, Any]:
@@ -140,4 +157,4 @@ def launches(forms: Forms, conditions: Conditions) -> dict[str, Any]:
     counts = {
         name: kernels_per_forward(form, form.arch.input_size, conditions) for name, form in forms.items()
     }
-    return {"unit": counts["deployed"].unit, **{name: found.count for name, found in counts.items()}}
+    return {"unit": counts["merged"].unit, **{name: found.count for name, found in counts.items()}}

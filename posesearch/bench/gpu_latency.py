@@ -21,8 +21,9 @@ from posesearch.errors import EnvironmentFault
 from posesearch.latency.build import make_table
 from posesearch.latency.choose import choose_nets
 from posesearch.latency.deploy import deploy
+from posesearch.latency.effort import BRIEF, FAST
 from posesearch.latency.kernels import kernels_per_forward
-from posesearch.latency.measure import BRIEF, FAST, measure_many
+from posesearch.latency.measure import measure_many
 from posesearch.latency.process import measure_fresh
 from posesearch.latency.runtimes import check_conditions
 from posesearch.latency.survey import DeviceBench, Journal, settings_id, survey
@@ -58,7 +59,9 @@ def _runtime(context: BenchContext, runtime: str, precision: str) -> BenchResult
     archs = networks(quick=context.quick)
     # The demo's largest network has another input size, and is no part of the question.
     names = [name for name in archs if context.quick or not name.startswith("demo")]
-    models = {name: deploy(stirred(PoseModel(archs[name]), context.seed).eval()) for name in names}
+    models = {
+        name: deploy(stirred(PoseModel(archs[name]), context.seed).eval(), conditions) for name in names
+    }
     measured = measure_many(
         models,
         input_size=archs[names[0]].input_size,

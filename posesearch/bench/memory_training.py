@@ -1,15 +1,11 @@
 """`python -m posesearch.bench.memory_training`: a short supernet training in a fresh process, which tells its peak memory.
 
-A process of its own, because the peak of a process never falls: it would be that of whatever ran before. One JSON
-request on standard input, one JSON answer on standard output.
+A process of its own, because the peak of a process never falls: it would be that of whatever ran before.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import resource
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,11 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-import posesearch
 from posesearch.bench.workload import RECIPES
+from posesearch.child import ask, serve
 from posesearch.data.images import open_images
 from posesearch.data.source import DataSource
-from posesearch.errors import EnvironmentFault, PosesearchError
 from posesearch.progress import SilentProgress
 from posesearch.spaces import load_space
 from posesearch.supernet.supernet import Supernet
@@ -55,29 +50,15 @@ def train_in_child(data: Path, *, space: str, persons: int, epochs: int, seed: i
         "epochs": epochs,
         "seed": seed,
     }
-    try:
-        ended = subprocess.run(
-            [sys.executable, "-m", "posesearch.bench.memory_training"],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-            # The package must be found from any working folder, also in a checkout that is not installed.
-            cwd=Path(posesearch.__file__).resolve().parents[1],
-        )
-    except subprocess.TimeoutExpired:
-        raise EnvironmentFault(
-            f"the training process did not finish {epochs} epochs on {persons} persons within {LIMIT_S:.0f} s. "
-            "Allowed: that time. Close other programs and run the same command again."
-        ) from None
-    if ended.returncode != 0:
-        tail = "\n".join(ended.stderr.strip().splitlines()[-5:]) or "(it wrote nothing)"
-        raise EnvironmentFault(
-            f"the training process ended with status {ended.returncode}. Its last lines:\n{tail}\n"
-            "Free memory, then run the same command again."
-        )
-    answer: dict[str, Any] = json.loads(ended.stdout)
+    answer: dict[str, Any] = ask(
+        "posesearch.bench.memory_training",
+        request,
+        process="training process",
+        work=f"{epochs} epochs on {persons} persons",
+        limit_s=LIMIT_S,
+        when_late="Allowed: that time. Close other programs and run the same command again.",
+        when_dead="Free memory, then run the same command again.",
+    )
     return answer
 
 
@@ -122,15 +103,8 @@ def peak_resident_bytes() -> int:
 
 
 def main() -> int:
-    """Answers one request from standard input; faults go to standard error in one line."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            answer = train(json.load(sys.stdin))
-    except PosesearchError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    json.dump(answer, sys.stdout)
-    return 0
+    """Answers one request from standard input."""
+    return serve(train)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class BenchContext:
             None only for benchmarks that need no people.
         quick: The same code on sizes that take seconds; its figures are no claims.
         progress: Where to report.
+        out: Folder of the results, for a benchmark so long that it keeps its parts there; None keeps nothing.
     """
 
     device: torch.device
@@ -33,6 +34,7 @@ class BenchContext:
     data: Path | None
     quick: bool
     progress: Progress
+    out: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +47,7 @@ class Bench:
         target: "module:function" of a `Callable[[BenchContext], BenchResult]`.
         gpu_only: It needs a GPU and is no part of a run of all benchmarks.
         needs_people: It works on a data set.
+        by_name_only: It takes hours and is no part of a run of all benchmarks.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Bench:
     target: str
     gpu_only: bool = False
     needs_people: bool = True
+    by_name_only: bool = False
 
     def run(self, context: BenchContext) -> BenchResult:
         """Imports the benchmark and runs it."""
@@ -98,6 +102,14 @@ BENCHES = (
         name="deploy",
         summary="The deployed form of a network against the form it was trained in.",
         target="posesearch.bench.deploy:run",
+        needs_people=False,
+    ),
+    Bench(
+        name="sampler",
+        summary="Samplers of the search on a problem whose optimum is known; hours, kept run by run.",
+        target="posesearch.bench.sampler:run",
+        needs_people=False,
+        by_name_only=True,
     ),
     Bench(
         name="gpu",
@@ -109,17 +121,17 @@ BENCHES = (
 
 
 def find_benches(name: str | None) -> tuple[Bench, ...]:
-    """Returns the benchmark of this name, or all that run without a GPU.
+    """Returns the benchmark of this name, or all that run without a GPU and within an hour.
 
     Raises:
         UsageError: There is none of this name.
     """
     if name is None:
-        return tuple(bench for bench in BENCHES if not bench.gpu_only)
+        return tuple(bench for bench in BENCHES if not (bench.gpu_only or bench.by_name_only))
     names = [bench.name for bench in BENCHES]
     if name not in names:
         raise UsageError(
-            f"benchmark '{name}' is not known. Allowed: {', '.join(names)}, or no name for all that run on a CPU."
+            f"benchmark '{name}' is not known. Allowed: {', '.join(names)}, or no name for all that run on a CPU but sampler."
             f"{did_you_mean(name, names)}"
         )
     return (BENCHES[names.index(name)],)

@@ -20,7 +20,7 @@ from posesearch.models.blocks import CoordinateAttention
 from posesearch.rng import torch_generator
 from posesearch.spaces.arch import Architecture
 from posesearch.train.batches import TrainBatch, batch_order, label_codec, make_batches, preparing_threads
-from posesearch.train.loop import train_step
+from posesearch.train.loop import device_settings, train_step
 from posesearch.train.optim import WeightAverage, build_optimizer
 from posesearch.train.recipe import Recipe, load_recipe
 from posesearch.train.state import Position, TrainingState
@@ -152,10 +152,5 @@ class Steps:
     def step(self, batch: TrainBatch, number: int) -> dict[str, float]:
         """Makes the training loop's step of this number, which decides the subnets, and returns its losses."""
         self.training.position.step = number
-        before = torch.backends.cudnn.benchmark
-        # As in the training loop: cuDNN times its algorithms where shapes repeat.
-        torch.backends.cudnn.benchmark = self.device.type == "cuda" and self.task.fixed_shapes
-        try:
+        with device_settings(self.task, self.device):
             return train_step(self.task, self.training, self.recipe, batch, TOTAL_STEPS, self.device)
-        finally:
-            torch.backends.cudnn.benchmark = before

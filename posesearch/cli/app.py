@@ -33,6 +33,7 @@ COMMANDS = (
     ("train", "models:train", "Train one extracted model or preset in full."),
     ("evaluate", "models:evaluate", "Score a model file, or a COCO result file."),
     ("report", "main_path:report", "Draw the Pareto front and the rest as one offline HTML page."),
+    ("rank", "rank:rank", "Measure how well the supernet ranks: train a few networks alone and compare."),
     ("bench", "bench:bench", "Measure speed and memory as ratios to a baseline of the same run."),
     ("doctor", "machine:doctor", "Check this machine and installation; every fault comes with its remedy."),
 )

@@ -20,10 +20,10 @@ def bench(
     out: Path = Path("bench"),
     ctx: Ctx,
 ) -> Answer:
-    """Measures speed and memory as ratios to a baseline of the same run; without a name, all that need no GPU.
+    """Measures speed and memory as ratios to a baseline of the same run; without a name, all that need no GPU but sampler.
 
     Args:
-        name: pipeline, step, sandwich, evaluate, recalibrate, memory, deploy or gpu.
+        name: pipeline, step, sandwich, evaluate, recalibrate, memory, deploy, sampler (hours) or gpu.
         data: Folder of a COCO-format data set; generated people by default.
         quick: Small sizes that take seconds, to see that it works; the figures are no claims.
         gpu: Answer all questions that need a GPU, in under 8 minutes.

@@ -106,4 +106,7 @@ def check(
         files=(str(result.grid),) if result.grid else (),
         next_command=None if not report.ok else f"posesearch supernet-train {options.as_words()}",
         exit_code=0 if report.ok else DataError.exit_code,
+        fault=""
+        if report.ok
+        else "The data set cannot be used: correct the errors listed under 'faults', then check it again.",
     )

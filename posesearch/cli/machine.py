@@ -18,12 +18,13 @@ def doctor(*, ctx: Ctx) -> Answer:
         lines.append(f"{check.status:<4}  {check.name:<{width}}  {check.detail}")
         if check.remedy:
             lines.append(f"      {'':<{width}}  -> {check.remedy}")
-    failed = sum(check.status == "fail" for check in checks)
+    failed = [check.name for check in checks if check.status == "fail"]
     warned = sum(check.status == "warn" for check in checks)
-    summary = f"{len(checks)} checks: {failed} failed, {warned} warnings."
+    summary = f"{len(checks)} checks: {len(failed)} failed, {warned} warnings."
     return Answer(
-        document={"ok": failed == 0, "checks": [check.to_plain() for check in checks]},
+        document={"ok": not failed, "checks": [check.to_plain() for check in checks]},
         text=(*lines, summary),
         next_command="posesearch demo" if not failed else None,
         exit_code=EnvironmentFault.exit_code if failed else 0,
+        fault=f"Failed: {', '.join(failed)}. Each has its remedy under 'checks'." if failed else "",
     )

@@ -12,6 +12,12 @@ from posesearch.errors import UsageError
 
 if TYPE_CHECKING:
     from posesearch.data.source import DataSource
+    from posesearch.flows.differentiable import Strategy
+    from posesearch.flows.question import Wanted
+
+
+# A negative number is refused with a sentence, not taken for an option of another name.
+Limit = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 
 
 @Parameter(name="*")
@@ -67,6 +73,51 @@ class DataOptions:
         from posesearch.data.source import DataSource
 
         return DataSource(**given)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WantedOptions:
+    """What a search is asked besides the latency budget.
+
+    Attributes:
+        objectives: Two or three of AP, latency_ms, params, macs, loss, separated by commas.
+        max_params: Most parameters, e.g. 0.4M.
+        max_macs: Most multiply-accumulates of one image, e.g. 60M or 1.2G.
+        max_memory_mb: Most memory, millions of bytes, by calculation: parameters and the peak of activations.
+    """
+
+    objectives: str = "AP,latency_ms"
+    max_params: Limit = None
+    max_macs: Limit = None
+    max_memory_mb: Limit = None
+
+    def wanted(self) -> Wanted:
+        """Returns what `flows.search` takes."""
+        from posesearch.flows.question import Wanted
+
+        return Wanted(**{field.name: getattr(self, field.name) for field in fields(self)})
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StrategyOptions:
+    """What goes before the sampler.
+
+    Attributes:
+        strategy: sample (the sampler alone), or differentiable: first learn by gradients, on a copy of the supernet, what
+            to choose. What that finds is evaluated first and counts as evaluations. Needs a latency table.
+        theta_epochs: Its passes over the training images; by default a fifth of the recipe's.
+    """
+
+    strategy: Literal["sample", "differentiable"] = "sample"
+    theta_epochs: int | None = None
+
+    def chosen(self) -> Strategy:
+        """Returns what `flows.search` takes."""
+        from posesearch.flows.differentiable import Strategy
+
+        return Strategy(name=self.strategy, epochs=self.theta_epochs)
 
 
 Overrides = Annotated[tuple[str, ...], Parameter(name="--set", negative=())]

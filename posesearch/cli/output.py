@@ -51,6 +51,7 @@ class Answer:
         files: Files written, named at the end.
         next_command: What to run next, named last.
         exit_code: 0, or what a check that found faults ends with.
+        fault: What such a check found, in one sentence that stands by itself: the `error` of `--json`.
     """
 
     document: Any
@@ -58,6 +59,7 @@ class Answer:
     files: tuple[str, ...] = ()
     next_command: str | None = None
     exit_code: int = 0
+    fault: str = ""
 
 
 class PipeConsole(Console):
@@ -90,7 +92,9 @@ class Printer:
     def show(self, answer: Answer) -> int:
         """Prints the answer and returns its exit code."""
         if self.json:
-            self._document(_with_verdict(answer))
+            self._document(_with_fault(answer))
+            if answer.exit_code:
+                print(f"error: {answer.fault}", file=sys.stderr, flush=True)
         else:
             for part in answer.text:
                 if isinstance(part, Grid) and not part.rows:
@@ -134,12 +138,11 @@ class Printer:
         )
 
 
-def _with_verdict(answer: Answer) -> Any:
+def _with_fault(answer: Answer) -> Any:
     """Returns the document; a check that found faults has the two keys of every failure as well."""
     if not answer.exit_code:
         return answer.document
-    verdict = next((part for part in reversed(answer.text) if isinstance(part, str)), "")
-    return {**answer.document, "error": verdict, "exit_code": answer.exit_code}
+    return {**answer.document, "error": answer.fault, "exit_code": answer.exit_code}
 
 
 def _table(grid: Grid) -> Table:

@@ -17,7 +17,9 @@ from posesearch.cli.output import (
     split_name,
 )
 from posesearch.files import read_json, read_jsonl
-from posesearch.report.read import budget_of, point_of
+from posesearch.report.axes import DEFAULT
+from posesearch.report.read import point_of
+from posesearch.report.read_question import ASKED_BEFORE, Asked, budget_of, read_asked
 
 Row = Mapping[str, Any]
 STAGES = ("supernet", "extracted", "retrained")
@@ -38,13 +40,20 @@ def search_grids(folder: Path) -> tuple[Grid, Grid]:
     budget = result.get("budget") or {}
     front, references = result.get("front") or (), result.get("references") or ()
     title = "Pareto front"
+    within = []
     if budget:
         percentile = "" if budget["percentile"] == "p50" else f" ({budget['percentile']})"
-        title += f" within {budget['latency_ms']:g} ms{percentile}"
+        within.append(f"{budget['latency_ms']:g} ms{percentile}")
+    asked = read_asked(result)
+    within += [limit.text.removeprefix("at most ") for limit in asked.limits]
+    title += f" of {', '.join(asked.objectives)}" if asked.objectives != DEFAULT else ""
+    title += f" within {', '.join(within)}" if within else ""
     if result.get("label"):
         title += f", {result['label']}"
-    found = candidate_grid(title, front, picks=result.get("picks"), budget=budget, conditions=conditions)
-    named = candidate_grid("Reference networks, same conditions", references, budget=budget)
+    found = candidate_grid(
+        title, front, picks=result.get("picks"), budget=budget, conditions=conditions, asked=asked
+    )
+    named = candidate_grid("Reference networks, same conditions", references, budget=budget, asked=asked)
     return found, replace(named, caption=())
 
 
@@ -55,6 +64,7 @@ def candidate_grid(
     picks: Mapping[str, str] | None = None,
     budget: Row | None = None,
     conditions: Row | None = None,
+    asked: Asked = ASKED_BEFORE,
 ) -> Grid:
     """Returns candidates as a table: accuracy and latency first, then size and choices.
 
@@ -67,17 +77,23 @@ def candidate_grid(
         picks: Architecture id by the name of the pick.
         budget: The latency budget, as `result.json` has it.
         conditions: One evaluation of the search: its split, persons, boxes, flip test and input size.
+        asked: Objectives and counted budgets of the search; the loss and the calculated memory have a column where they
+            are among these.
     """
-    asked = (budget or {}).get("percentile", "p50")
-    percentiles = ("p50",) if asked == "p50" else ("p50", asked)
+    held_to = (budget or {}).get("percentile", "p50")
+    percentiles = ("p50",) if held_to == "p50" else ("p50", held_to)
     also = _further_runtimes(rows)
+    with_loss = "loss" in asked.objectives
+    limited = any(limit.name == "memory_bytes" for limit in asked.limits)
     figures = (
+        *(["loss (search)"] if with_loss else []),
         *(f"{name} ms" for name in percentiles),
         "interval",
         "FPS",
         *(f"{name} ms" for name in also),
         "params",
         "MACs",
+        *(["MB (calculated)"] if limited else []),
     )
     return Grid(
         title=title,
@@ -87,14 +103,16 @@ def candidate_grid(
             (
                 str(rank),
                 number(row.get("AP")),
+                *([number((row.get("metrics") or {}).get("loss"))] if with_loss else []),
                 *(_ms(latency, name) for name in percentiles),
                 _interval(latency),
                 number(latency.get("fps"), 0),
                 *(_ms((row.get("confirmed_also") or {}).get(name) or {}) for name in also),
                 millions(row["cost"]["params"]),
                 millions(row["cost"]["macs"]),
+                *([number(row["cost"].get("memory_bytes", 0) / 1e6, 2)] if limited else []),
                 row["code"],
-                _note(row, picks or {}, budget or {}),
+                _note(row, picks or {}, budget or {}, asked),
             )
             for rank, row in enumerate(rows, start=1)
             for latency in [_latency(row)]
@@ -106,6 +124,7 @@ def candidate_grid(
                 f"{name} ms: the same networks in that runtime, for comparison; the budget is not held to it"
                 for name in also
             ),
+            *(f"MB: {limit.told}" for limit in asked.limits if limit.told),
         ),
     )
 
@@ -140,15 +159,15 @@ def _latency(row: Row) -> Row:
     return latency
 
 
-def _note(row: Row, picks: Mapping[str, str], budget: Row) -> str:
+def _note(row: Row, picks: Mapping[str, str], budget: Row, asked: Asked) -> str:
     names = [name for name in ("fastest", "knee", "best") if picks.get(name) == row["arch_id"]]
     if row.get("reference"):
         names.append(row["reference"])
     # The page says the same of the same row.
-    held_to = budget_of(budget, "search result: budget")
-    near = held_to.note(point_of(row, "search result")) if held_to else ""
-    if near:
-        names.append(near)
+    held_to, point = budget_of(budget, "search result: budget"), point_of(row, "search result")
+    near = held_to.note(point) if held_to else ""
+    names += [near] if near else []
+    names += [limit.note for limit in asked.limits if not limit.allows(point)]
     if _latency(row).get("noise") == "noisy":
         names.append("noisy")
     return ", ".join(names)

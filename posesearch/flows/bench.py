@@ -90,7 +90,7 @@ def bench(
     shown: dict[str, Any] = {
         "benches": [one.name for one in chosen],
         "device": str(place),
-        "data": str(data) if data else "generated people, drawn into a temporary folder",
+        "data": _data_text(chosen, data),
         "quick": quick,
         "out": str(out),
     }
@@ -104,7 +104,7 @@ def bench(
             train, val = GENERATED_QUICK if quick else GENERATED
             size = PICTURE_SIZE_QUICK if quick else PICTURE_SIZE
             write_coco(folder, seed=seed, num_train=train, num_val=val, image_size=size, progress=progress)
-        context = BenchContext(device=place, seed=seed, data=folder, quick=quick, progress=progress)
+        context = BenchContext(device=place, seed=seed, data=folder, quick=quick, progress=progress, out=out)
         for one in chosen:
             progress.message(f"bench {one.name}: {one.summary}")
             document = _document(one, context, _command(one, data, quick, gpu, seed, device))
@@ -123,6 +123,12 @@ def _chosen(name: str | None, gpu: bool) -> tuple[Bench, ...]:
             f"put one benchmark on the GPU: posesearch bench {name} --device cuda"
         )
     return find_benches(GPU_BENCH if gpu else name)
+
+
+def _data_text(chosen: tuple[Bench, ...], data: Path | None) -> str:
+    if not any(one.needs_people for one in chosen):
+        return "none is needed"
+    return str(data) if data else "generated people, drawn into a temporary folder"
 
 
 def _place(chosen: tuple[Bench, ...], device: str) -> torch.device:

@@ -14,6 +14,7 @@ from posesearch.data.source import DataSource
 from posesearch.device import resolve_device
 from posesearch.files import write_json_atomic
 from posesearch.flows.inputs import EvaluationSet, check_joints, data_or_generated
+from posesearch.heap import memory_kept
 from posesearch.keypoints.results import score_results_file
 from posesearch.keypoints.skeleton import Skeleton
 from posesearch.models.modelfile import load_model
@@ -75,7 +76,8 @@ def evaluate_model(
     if network is None:
         evaluation = evaluate_mean_pose(source.load("train"), material.dataset, material.crops)
     else:
-        evaluation = evaluate_network(network, material, place, flip)
+        with memory_kept(place.type):
+            evaluation = evaluate_network(network, material, place, flip)
     figures = {**evaluation.to_plain(), "model": str(model)}
     if write_results is not None:
         write_json_atomic(write_results, evaluation.results())

@@ -16,8 +16,11 @@ from posesearch.flows.header import model_header
 from posesearch.flows.inputs import EvaluationSet, check_joints
 from posesearch.flows.material import Material
 from posesearch.flows.picks import Choice, choices_of
+from posesearch.flows.refine import load_searched
 from posesearch.flows.runs import open_run, read_summary, settings_of
-from posesearch.flows.supernet import SUPERNET_FILE, load_supernet
+from posesearch.flows.shortlist import Bench, Shortlist, check_picks, decide
+from posesearch.heap import memory_kept
+from posesearch.interrupt import stop_on_interrupt
 from posesearch.keypoints.skeleton import Skeleton
 from posesearch.latency.process import measure_fresh
 from posesearch.latency.runtimes import counterpart
@@ -25,6 +28,7 @@ from posesearch.latency.types import Conditions, Measured
 from posesearch.models.cost import cost
 from posesearch.progress import Progress
 from posesearch.run import Run, check_model_name
+from posesearch.search.outcome import read_outcome
 from posesearch.spaces import Architecture
 from posesearch.supernet import extract_subnet, recalibrate
 
@@ -37,15 +41,18 @@ class ExtractResult:
         run: Name of the run.
         models: The summary of each model, as in its JSON file.
         next_command: What to run next.
+        shortlist: How the short lists decided, as in `search/shortlist.json`; None where none was asked for.
     """
 
     run: str
     models: tuple[dict[str, Any], ...]
     next_command: str
+    shortlist: dict[str, Any] | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the value as a JSON-ready dict."""
-        return {"run": self.run, "models": list(self.models), "next_command": self.next_command}
+        plain = {"run": self.run, "models": list(self.models), "next_command": self.next_command}
+        return plain if self.shortlist is None else {**plain, "shortlist": self.shortlist}
 
 
 def extract(
@@ -54,10 +61,11 @@ def extract(
     picks: tuple[str, ...] = (),
     arch: str | None = None,
     name: str | None = None,
+    shortlist: Shortlist | None = None,
     device: str = "auto",
     progress: Progress,
 ) -> ExtractResult:
-    """Cuts networks out of the supernet, gives them their BN statistics, checks, measures and writes them.
+    """Cuts networks out of the weights the search used, gives them their BN statistics, checks, measures and writes them.
 
     Args:
         run: Name of the run; None uses the newest.
@@ -65,7 +73,8 @@ def extract(
             the search ("starnet-pose-t"); empty takes the knee as T and the most accurate as S.
         arch: A preset's name or an architecture code instead of picks.
         name: Name of the model, where only one is extracted.
-        device: Where to recalibrate and evaluate.
+        shortlist: Train some members of the front alone for a few epochs first, and take the knee and the best by that.
+        device: Where to train, recalibrate and evaluate.
         progress: Where to report.
 
     Raises:
@@ -73,6 +82,7 @@ def extract(
         NoFeasibleArchitecture: The search ended without one.
         DataError: Supernet or data cannot be used, or extraction changed the network.
         EnvironmentFault: The run is in use, or the disk is full.
+        Interrupted: The user stopped the training of a short list; everything is saved.
     """
     if name is not None:
         check_model_name(name)
@@ -80,29 +90,41 @@ def extract(
     opened = open_run(run, kind="supernet")
     with opened.lock() as opened:
         settings = settings_of(opened)
-        supernet, supernet_info = load_supernet(opened)
+        supernet, supernet_info, weights = load_searched(opened)
         choices, conditions = choices_of(opened, supernet.space, picks, arch, name, str(place))
+        if shortlist is not None:
+            check_picks(choices)
         train_set, val_set = settings.data.load("train"), settings.data.load("val")
         for dataset in (train_set, val_set):
             joints = Skeleton.from_plain(supernet_info.skeleton).names
-            check_joints(joints, opened.path(SUPERNET_FILE), dataset)
+            check_joints(joints, weights, dataset)
         seed = settings.seed
         size = supernet.space.input_size
-        calibration = Material.prepare(
+        material = Material.prepare(
             train_set,
             settings.recipe,
             input_size=size,
             seed=seed,
             device=place,
             progress=progress,
-        ).calibration
+            train_on=place if shortlist is not None else None,
+        )
+        calibration = material.calibration
+        decided = None
+        if shortlist is not None:
+            with stop_on_interrupt() as stop:
+                bench = Bench(
+                    opened=opened, settings=settings, space=supernet.space, weights=weights, material=material,
+                    device=place, progress=progress, stop=stop,
+                )  # fmt: skip
+                choices, decided = decide(bench, read_outcome(opened.path("search")), choices, shortlist)
         val = EvaluationSet.prepare(val_set, size, progress)
         supernet.to(place)
         missing = [choice.arch for choice in choices if choice.member is None]
         measured = measure_fresh(missing, conditions, seed=seed) if missing else {}
         also = _measured_also(missing, conditions, seed, progress)
         models = []
-        with progress.task("extracting", len(choices)) as bar:
+        with progress.task("extracting", len(choices)) as bar, memory_kept(place.type):
             for choice in choices:
                 buffers = recalibrate(supernet, choice.arch, calibration)
                 network = extract_subnet(supernet, choice.arch, buffers)
@@ -145,7 +167,12 @@ def extract(
             f"extract: the latency of {names} is {unverified[0].label}: measure it on that device."
         )
     files = [opened.path(model["file"]) for model in models]
-    return ExtractResult(run=opened.name, models=tuple(models), next_command=f"posesearch train {files[0]}")
+    return ExtractResult(
+        run=opened.name,
+        models=tuple(models),
+        next_command=f"posesearch train {files[0]}",
+        shortlist=decided,
+    )
 
 
 def _measured_also(

@@ -67,12 +67,21 @@ def check_joints(names: Sequence[str], owner: object, dataset: PoseDataset) -> N
     """
     theirs = dataset.skeleton.names
     if tuple(names) != theirs:
-        few, others = (", ".join(joints[:3]) for joints in (names, theirs))
+        same = len(names) == len(theirs)
+        first = (
+            next((i for i, (a, b) in enumerate(zip(names, theirs, strict=True)) if a != b), 0) if same else 0
+        )
+        few, others = (_from(joints, first) for joints in (names, theirs))
         raise DataError(
-            f"{owner} has {len(names)} joints ({few}, ...), {dataset.annotation_file} has {len(theirs)} ({others}, "
-            "...). Both must have one joint set. Use data annotated with the network's joints, or train a network on "
+            f"{owner} has {len(names)} joints ({few}), {dataset.annotation_file} has {len(theirs)} ({others}). "
+            "Both must have one joint set. Use data annotated with the network's joints, or train a network on "
             "this data."
         )
+
+
+def _from(joints: Sequence[str], first: int) -> str:
+    """Returns three joints in words, from the first that tells two sets apart."""
+    return ", ".join([*(["..."] if first else []), *joints[first : first + 3], "..."])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -17,10 +17,10 @@ from posesearch.interrupt import stop_on_interrupt
 from posesearch.latency.blocks import blocks_in
 from posesearch.latency.build import make_table
 from posesearch.latency.choose import choose_nets
+from posesearch.latency.effort import EffortName
 from posesearch.latency.journal import Journal
 from posesearch.latency.learn import with_selected
 from posesearch.latency.noise import CLAIMS, finest_claim
-from posesearch.latency.process import EffortName
 from posesearch.latency.runtimes import check_conditions
 from posesearch.latency.survey import RUNS as MEASURING_RUNS
 from posesearch.latency.survey import Bench, DeviceBench, settings_id, survey

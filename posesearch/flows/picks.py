@@ -62,11 +62,7 @@ def choices_of(
         )
     outcome = read_outcome(folder)
     if outcome.status == "infeasible":
-        raise NoFeasibleArchitecture(
-            no_feasible_text(
-                outcome.budget, outcome.fastest_arch, outcome.fastest_latency, space, outcome.predicted_for
-            )
-        )
+        raise NoFeasibleArchitecture(outcome.reason or _old_reason(outcome, space))
     chosen = tuple(_labelled(_by_pick(outcome, pick), outcome) for pick in picks or DEFAULT_PICKS)
     if name is not None:
         if len(chosen) != 1:
@@ -75,6 +71,14 @@ def choices_of(
             )
         chosen = (replace(chosen[0], name=name),)
     return chosen, _conditions(outcome, device)
+
+
+def _old_reason(outcome: SearchOutcome, space: SearchSpace) -> str:
+    """Returns why nothing met the budget, for a result of an earlier version, which knew latency budgets alone."""
+    assert outcome.fastest_latency is not None
+    return no_feasible_text(
+        outcome.question, outcome.fastest_arch, outcome.fastest_latency, space, outcome.predicted_for
+    )
 
 
 def _conditions(outcome: SearchOutcome | None, device: str) -> Conditions:

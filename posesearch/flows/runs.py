@@ -47,6 +47,20 @@ def settings_of(opened: Run) -> RunSettings:
     )
 
 
+def joints_of(opened: Run) -> tuple[str, ...]:
+    """Returns the joints of the data a run was started on; none for a run of an earlier version, which did not say.
+
+    Raises:
+        DataError: The entry is damaged.
+    """
+    names = opened.manifest.get("joints", [])
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise DataError(
+            f"run manifest {opened.path(MANIFEST)}: key 'joints' is {names!r}. Allowed: a list of names. {RESTORE}"
+        )
+    return tuple(names)
+
+
 def read_summary(opened: Run, name: str) -> dict[str, Any]:
     """Returns what is known about a model of the run; empty when there is none of that name.
 

@@ -1,89 +1,49 @@
-"""`search`: the most accurate architectures of a trained supernet within a latency budget of this device."""
+"""`search`: the most accurate architectures of a trained supernet within budgets of latency and size."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from posesearch.checkpoint import weights_id
 from posesearch.device import resolve_device
-from posesearch.errors import UsageError
+from posesearch.flows.differentiable import SAMPLE, Strategy, check_table, differentiable_starts
+from posesearch.flows.earlier import EarlierName, check_earlier, earlier_searches
+from posesearch.flows.found import SearchResult
 from posesearch.flows.inputs import check_joints
 from posesearch.flows.material import Material
+from posesearch.flows.question import Wanted, question_of
+from posesearch.flows.refine import Workshop, check_epochs, search_refined
 from posesearch.flows.runs import open_run, settings_of
-from posesearch.flows.supernet import SUPERNET_FILE, evaluate_subnet, load_supernet
+from posesearch.flows.supernet import SUPERNET_FILE, calibrated, load_supernet
 from posesearch.flows.tables import TableChoice, absent_table, choose_table, load_absent
+from posesearch.flows.workers import crew_of
+from posesearch.heap import memory_kept
 from posesearch.interrupt import stop_on_interrupt
 from posesearch.keypoints.skeleton import Skeleton
+from posesearch.latency.effort import EffortName
 from posesearch.latency.meter import LatencyMeter
-from posesearch.latency.process import EffortName, measure_fresh
+from posesearch.latency.process import measure_fresh
 from posesearch.latency.runtimes import check_conditions, counterpart
-from posesearch.latency.types import Conditions, LatencyBudget, Measured, Percentile
+from posesearch.latency.types import Conditions, Measured, Percentile
 from posesearch.models.cost import cost
 from posesearch.progress import Progress
 from posesearch.search.check import Check
+from posesearch.search.coordination import RankedElsewhere
+from posesearch.search.earlier import Earlier
 from posesearch.search.judge import check_sources
 from posesearch.search.outcome import SearchOutcome
+from posesearch.search.refinement import Refinement
 from posesearch.search.samplers import resolve_sampler
 from posesearch.search.search import run_search
 from posesearch.spaces import Architecture, SearchSpace, load_preset
+from posesearch.supernet import Supernet
+from posesearch.train.evaluate import evaluate_forward
+from posesearch.train.split_loss import SplitLoss
 
 DEFAULT_EVALUATIONS = 100
 REFERENCES = ("starnet-pose-t", "starnet-pose-s")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchResult:
-    """What `search` found, or with `dry_run` would do.
-
-    Attributes:
-        run: Name of the run.
-        folder: Its search folder.
-        plan: Budget, conditions, evaluations, resolved.
-        outcome: Front, picks and references; None for a dry run.
-        next_command: What to run next.
-    """
-
-    run: str
-    folder: Path
-    plan: dict[str, Any]
-    outcome: SearchOutcome | None = None
-    next_command: str = ""
-
-    @property
-    def front(self) -> tuple[dict[str, Any], ...]:
-        """Rows of the Pareto front, fastest first."""
-        return tuple(self._found().get("front", ()))
-
-    @property
-    def references(self) -> tuple[dict[str, Any], ...]:
-        """Rows of the named networks evaluated under the same conditions."""
-        return tuple(self._found().get("references", ()))
-
-    @property
-    def picks(self) -> dict[str, str]:
-        """Architecture ids of "best", "knee" and "fastest"."""
-        return dict(self._found().get("picks", {}))
-
-    @property
-    def evaluations(self) -> int:
-        """Accuracy evaluations made."""
-        return self.outcome.evaluations if self.outcome else 0
-
-    def _found(self) -> dict[str, Any]:
-        return self.outcome.to_plain() if self.outcome else {}
-
-    def to_plain(self) -> dict[str, Any]:
-        """Returns the value as a JSON-ready dict."""
-        return {
-            "run": self.run,
-            "folder": str(self.folder),
-            "plan": self.plan,
-            **self._found(),
-            "next_command": self.next_command,
-        }
 
 
 def search(
@@ -91,15 +51,20 @@ def search(
     run: str | None = None,
     latency_ms: float | None,
     percentile: Percentile = "p50",
+    wanted: Wanted | None = None,
     runtime: str = "eager",
     precision: str = "fp32",
     trials: int | None = None,
     sampler: str = "auto",
+    strategy: Strategy = SAMPLE,
     threads: int = 1,
     batch: int = 1,
     memory_format: str = "contiguous",
     table: str | None = None,
     unverified: bool = False,
+    earlier: EarlierName = "same",
+    refine: int = 0,
+    storage: str | None = None,
     seed: int = 0,
     device: str = "auto",
     effort: EffortName = "full",
@@ -110,18 +75,26 @@ def search(
 
     Args:
         run: Name of the run; None uses the newest.
-        latency_ms: The budget.
+        latency_ms: The latency budget; None where there is another one.
         percentile: Which latency must meet it, "p50" or "p90".
+        wanted: Objectives and counted budgets; None means AP and latency, and no such budget.
         runtime: How the network is run when its latency is measured.
         precision: In which number format.
         trials: Accuracy evaluations; None means 100.
-        sampler: "auto", "gp", "nsga2", "tpe" or "random".
+        sampler: "auto", "surrogate", "gp", "nsga2", "tpe" or "random".
+        strategy: Whether a search by gradients goes before the sampler.
         threads: CPU threads while latency is measured.
         batch: Images in one timed call; the budget is for the whole call.
         memory_format: "contiguous" or "channels_last".
         table: The latency table to go by: a name in `latency/`, a file, "none" to measure every candidate, or None for
             the one of this space, runtime and precision where it is of this machine.
         unverified: Search on the table of a device that is not here; its front is predicted and nothing is measured.
+        earlier: Whose best architectures are asked first: those of other searches of this run ("same"), of every run of
+            this space ("all"), or "none".
+        refine: Epochs for which a copy of the supernet is then trained on with what the search visited; the search goes
+            on with it, as many evaluations again. 0 leaves that out.
+        storage: Where several workers keep one study: "sqlite" (the run's own file), an SQLite or a PostgreSQL URL. None
+            searches alone.
         seed: Key of all proposals.
         device: "auto", "cpu", "cuda" or "cuda:N".
         effort: How long the front is measured for the claim: "full", or "brief" where minutes count.
@@ -135,33 +108,42 @@ def search(
         EnvironmentFault: The run is in use, the runtime is not there, the table is of another device, or the disk is full.
         Interrupted: Stopped by the user; everything is saved.
     """
-    if latency_ms is None:
-        raise UsageError("no budget given. Allowed: milliseconds above 0. Try --latency-ms 3.5.")
-    budget = LatencyBudget(latency_ms=latency_ms, percentile=percentile, runtime=runtime, precision=precision)
     place = resolve_device(device)
     conditions = Conditions(
         device=str(place), runtime=runtime, precision=precision, threads=threads, batch=batch,
         memory_format=memory_format,
     )  # fmt: skip
+    question = question_of(
+        wanted or Wanted(), latency_ms=latency_ms, percentile=percentile, conditions=conditions
+    )
     absent = absent_table(table, conditions, unverified=unverified)
     if absent is None:
         check_conditions(conditions)
     evaluations = trials if trials is not None else DEFAULT_EVALUATIONS
     resolve_sampler(sampler, evaluations)
+    check_earlier(earlier)
+    check_epochs(refine)
     opened = open_run(run, kind="supernet")
     plan = {
         "run": opened.name,
-        "budget": budget.to_plain(),
+        **question.stored(),
         "conditions": conditions.to_plain(),
         "evaluations": evaluations,
         "sampler": sampler,
+        **strategy.to_plain(),
         "table": table,
         "unverified": unverified,
+        "earlier": earlier,
+        "refine": refine,
     }
     folder = opened.path("search")
+    crew = crew_of(storage, folder, place, refine=refine, strategy=strategy)
+    if crew.several:
+        plan["storage"] = crew.shown
     if dry_run:
         return SearchResult(run=opened.name, folder=folder, plan=plan)
-    with opened.lock() as opened:
+    with opened.lock(together=crew.several) as opened:
+        crew.greet(progress)
         settings = settings_of(opened)
         supernet, info = load_supernet(opened)
         supernet.to(place)
@@ -169,9 +151,12 @@ def search(
         if absent is not None:
             chosen: TableChoice | None = load_absent(absent, space, progress)
         else:
-            chosen = choose_table(table, space=space, conditions=conditions, budget=budget, progress=progress)
+            chosen = choose_table(
+                table, space=space, conditions=conditions, budget=question.latency, progress=progress
+            )
         if chosen is not None:
-            check_sources(budget, None, chosen.predictor)
+            check_sources(question.latency, None, chosen.predictor)
+        check_table(strategy, question.budgets, chosen, conditions, space)
         train = settings.data.load("train")
         check_joints(Skeleton.from_plain(info.skeleton).names, opened.path(SUPERNET_FILE), train)
         material = Material.prepare(
@@ -183,8 +168,14 @@ def search(
             progress=progress,
         )
 
-        def evaluate(arch: Architecture) -> Mapping[str, Any]:
-            return evaluate_subnet(supernet, arch, material, place).to_plain()
+        held = material.held
+        loss = SplitLoss(held.dataset, held.crops, settings.recipe.loss, split_ratio=space.head.split_ratio)
+
+        def evaluate(weights: Supernet, arch: Architecture) -> Mapping[str, Any]:
+            with memory_kept(place.type):
+                watched = loss.watching(calibrated(weights, arch, material))
+                evaluation = evaluate_forward(watched, held.crops, held.dataset, device=place)
+            return {**evaluation.to_plain(), "loss": watched.value()}
 
         def confirm(archs: Sequence[Architecture]) -> Mapping[str, Measured]:
             return measure_fresh(archs, conditions, effort=effort, seed=seed)
@@ -200,28 +191,56 @@ def search(
             if chosen is not None and absent is None:
                 chosen.learn(checks, progress)
 
-        with stop_on_interrupt() as stop:
-            outcome = run_search(
+        def searched(
+            weights: Supernet, first: Earlier | None, refined: Refinement | None = None
+        ) -> SearchOutcome:
+            return run_search(
                 space,
                 folder=folder,
-                budget=budget,
+                question=question,
                 evaluations=evaluations,
-                evaluate=evaluate,
-                meter=LatencyMeter(conditions, space.smallest()) if absent is None else None,
+                evaluate=crew.computing(partial(evaluate, weights)),
+                meter=crew.meter(partial(LatencyMeter, conditions, space.smallest()))
+                if absent is None
+                else None,
                 predictor=chosen.predictor if chosen else None,
                 table=chosen.build_id if chosen else "",
                 cost=cost,
-                weights_id=weights_id(supernet.state_dict()),
+                weights_id=weights_id(weights.state_dict()),
                 progress=progress,
                 stop=stop,
                 references=reference_architectures(space),
+                warm=warm,
+                earlier=first,
+                refined=refined,
                 sampler=sampler,
                 seed=seed,
-                confirm=confirm,
+                confirm=crew.timing(confirm),
                 confirm_effort=effort,
-                confirm_also=confirm_other if other else None,
+                confirm_also=crew.timing(confirm_other) if other else None,
                 teach=teach,
+                workers=crew.workers(opened.name, held.dataset),
             )
+
+        heard = earlier_searches(opened, earlier, progress)
+        with stop_on_interrupt() as stop:
+            warm = differentiable_starts(
+                strategy, supernet, material, settings.recipe, budgets=question.budgets, chosen=chosen,
+                evaluations=evaluations, opened=opened, seed=seed, progress=progress, stop=stop,
+            )  # fmt: skip
+            if refine:
+                asked = {key: plan[key] for key in ("budget", "objectives", "budgets", "conditions", "table")}
+                shop = Workshop(
+                    opened=opened, info=info, settings=settings, material=material, device=place, evaluate=evaluate,
+                    progress=progress, stop=stop,
+                )  # fmt: skip
+                outcome = search_refined(shop, supernet, searched, heard, epochs=refine, asked=asked)
+            else:
+                try:
+                    outcome = searched(supernet, heard)
+                except RankedElsewhere as end:
+                    progress.message(str(end))
+                    outcome = None
     return SearchResult(
         run=opened.name,
         folder=folder,

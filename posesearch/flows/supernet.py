@@ -16,15 +16,15 @@ from posesearch.data.tiers import AUTO, check_tier
 from posesearch.device import resolve_device
 from posesearch.errors import DataError, listed
 from posesearch.flows.header import supernet_header
-from posesearch.flows.inputs import NOT_DRAWN, RUNS, data_or_generated, is_drawn
+from posesearch.flows.inputs import NOT_DRAWN, RUNS, check_joints, data_or_generated, is_drawn
 from posesearch.flows.material import Material
 from posesearch.flows.recipes import announce, choose_recipe, recipe_for
-from posesearch.flows.runs import open_or_create
+from posesearch.flows.runs import joints_of, open_or_create
 from posesearch.flows.weights import FRESH_WEIGHTS, open_start
 from posesearch.interrupt import stop_on_interrupt
 from posesearch.models.modelfile import weight_faults
 from posesearch.progress import Progress
-from posesearch.run import Run, check_name
+from posesearch.run import MANIFEST, Run, check_name
 from posesearch.spaces import Architecture, SearchSpace, load_space
 from posesearch.supernet import Supernet, recalibrate
 from posesearch.train.evaluate import Evaluation, Forward, evaluate_forward, evaluate_many
@@ -107,7 +107,7 @@ def supernet_train(
         Interrupted: Stopped by the user; everything is saved.
     """
     place = resolve_device(device)
-    check_tier(store)
+    check_tier(store, place)
     search_space = load_space(space)
     name = search_space.name if run is None else run
     check_name(name, "--run")
@@ -140,16 +140,17 @@ def supernet_train(
         "space_id": search_space.id,
         "recipe": to_plain(chosen),
         "data": source.to_plain(),
-        # Two annotation files of one size can order or name their joints differently.
-        "joints": list(train.skeleton.names),
         "seed": seed,
         "init": start.label if start else FRESH_WEIGHTS,
     }
+    # Two annotation files of one size can order or name their joints differently.
+    joints = {"joints": list(train.skeleton.names)}
     opened = open_or_create(
         name,
         kind="supernet",
         settings=settings,
         extra={
+            **joints,
             "space": search_space.to_plain(),
             "search_split": {"persons": len(held_out), "images": len(set(held_out.image_index_N.tolist()))},
         },
@@ -157,6 +158,7 @@ def supernet_train(
         progress=progress,
     )
     with opened.lock() as opened:
+        check_joints(joints_of(opened) or train.skeleton.names, opened.path(MANIFEST), train)
         supernet = Supernet(search_space, seed=seed)
         announce(chosen, len(fit_part), progress, search_persons=len(held_out))
         if start is not None:
@@ -188,7 +190,7 @@ def supernet_train(
                 material.store,
                 chosen.for_supernet(),
                 folder=opened.path("supernet"),
-                fingerprint=settings,
+                fingerprint={**settings, **joints},
                 seed=seed,
                 device=place,
                 progress=progress,
@@ -201,7 +203,7 @@ def supernet_train(
             name=opened.name,
             skeleton=train.skeleton,
             metrics=[{"subnet": kind, **values} for kind, values in (evaluations or evaluate()).items()],
-            provenance={**settings, "run": opened.name},
+            provenance={**settings, **joints, "run": opened.name},
         )
         write_model_file(opened.path(SUPERNET_FILE), supernet.state_dict(), header)
     return SupernetResult(
@@ -230,13 +232,13 @@ def calibrated(supernet: Supernet, arch: Architecture, material: Material) -> Fo
     return partial(supernet, arch=arch, buffers=recalibrate(supernet, arch, material.calibration))
 
 
-def load_supernet(opened: Run) -> tuple[Supernet, ModelInfo]:
-    """Loads the trained supernet of a run.
+def load_supernet(opened: Run, file: str = SUPERNET_FILE) -> tuple[Supernet, ModelInfo]:
+    """Loads the trained supernet of a run, or a refined one from another of its files.
 
     Raises:
         DataError: It is not trained yet, or its file is damaged or of another space.
     """
-    path = opened.path(SUPERNET_FILE)
+    path = opened.path(file)
     if not path.is_file():
         raise DataError(
             f"run '{opened.name}' has no trained supernet yet ({path} is missing). "

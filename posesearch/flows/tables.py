@@ -61,7 +61,7 @@ class TableChoice:
                         "not join it."
                     )
                     return
-                wiser = learnt(LatencyPredictor(now), checks)
+                wiser = learnt(LatencyPredictor(now, factor=self.predictor.factor), checks)
                 if not isinstance(wiser, LatencyPredictor) or wiser.table_id == now.id:
                     return
                 write_table(self.path, wiser.table)
@@ -126,7 +126,7 @@ def choose_table(
     *,
     space: SearchSpace,
     conditions: Conditions,
-    budget: LatencyBudget,
+    budget: LatencyBudget | None,
     progress: Progress,
 ) -> TableChoice | None:
     """Returns the table of this device to search by; None measures every candidate.
@@ -138,7 +138,7 @@ def choose_table(
         table: A name in `latency/`, a file, "none", or None for the one of the usual name if there is one.
         space: The space searched.
         conditions: Device, runtime, precision, threads, batch and memory format of the search.
-        budget: The budget.
+        budget: The latency budget, if there is one.
         progress: Where to report.
 
     Raises:
@@ -154,7 +154,7 @@ def choose_table(
         predictor = load_predictor(path, space=space, conditions=conditions)
     elif not path.is_file():
         return None
-    elif budget.percentile != "p50":
+    elif budget is not None and budget.percentile != "p50":
         progress.message(
             f"search: latency table {path} predicts medians, the budget is {budget.percentile}. {EVERY}"
         )
@@ -176,6 +176,11 @@ def choose_table(
         f"search: going by latency table {path} ({chosen.build_id}), which is of this machine: proposals are held to "
         "its upper bound, and what the search finds is measured."
     )
+    if predictor.factor != 1.0:
+        progress.message(
+            f"search: this machine now takes {predictor.factor:.3f}x the time it took when the table was built (three of its "
+            "networks timed again, twice; more than the table's noise): predictions are multiplied by that."
+        )
     return chosen
 
 

@@ -123,7 +123,7 @@ def train(
         Interrupted: Stopped by the user; everything is saved.
     """
     place = resolve_device(device)
-    check_tier(store)
+    check_tier(store, place)
     if name is not None:
         check_model_name(name)
     subject = find_subject(model, space)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from posesearch.report.extras import Priced
-from posesearch.report.rows import Latency, RunRows
+from posesearch.report.points import Latency
+from posesearch.report.rows import RunRows
 from posesearch.report.style import FAINT, INK, PAPER, RAMP, REFERENCE, SECOND, SEEN, THIRD, figure
 from posesearch.report.tables import picked
 from posesearch.report.words import ms_text, short_name

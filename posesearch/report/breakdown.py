@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from posesearch.report.rows import Part, RunRows
+from posesearch.report.points import Part
+from posesearch.report.rows import RunRows
 from posesearch.report.style import RAMP, SECOND, SEEN, figure
 from posesearch.report.tables import picked
 from posesearch.report.words import listed_words

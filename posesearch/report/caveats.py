@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 
+from posesearch.report.axes import DEFAULT
 from posesearch.report.front_info import FrontInfo
+from posesearch.report.ranking import ranking_sentence
 from posesearch.report.rows import RunRows
 from posesearch.report.words import counted, significant
 
@@ -13,10 +15,8 @@ def caveats(rows: RunRows, front: FrontInfo | None) -> tuple[str, ...]:
     """Returns one sentence for each thing a reader could take for granted and should not."""
     told = []
     if rows.points:
-        told.append(
-            "Ranking quality is not established in this run: how well supernet APs order the architectures was not "
-            "measured against training each alone. Trust retrained APs, and treat close supernet APs as ties."
-        )
+        if rows.ranking is None or not rows.ranking.current:
+            told.append(ranking_sentence(rows.name, rows.ranking))
         told.append(
             "AP carries no interval here: differences of a few thousandths may be chance of the persons drawn."
         )
@@ -47,9 +47,14 @@ def caveats(rows: RunRows, front: FrontInfo | None) -> tuple[str, ...]:
             "No preset was evaluated under the same conditions, so the front stands without a reference."
         )
     if front is not None and front.outside:
-        edge = significant(front.latency_range_ms[1])
+        axis, edge = front.axes.x, front.x_range[1]
+        beyond = (
+            f"slower than {significant(edge)} ms"
+            if front.axes.timed
+            else f"above {axis.text(edge)} {axis.short}"
+        )
         told.append(
-            f"{counted(front.outside, 'ask')} slower than {edge} ms {'lies' if front.outside == 1 else 'lie'} "
+            f"{counted(front.outside, 'ask')} {beyond} {'lies' if front.outside == 1 else 'lie'} "
             "outside the plot (double-click it to see all)."
         )
     if front is not None and front.left_out:
@@ -75,15 +80,17 @@ def next_step(rows: RunRows) -> tuple[str, str]:
             "The supernet is trained, nothing has been searched yet. Name your budget:",
             f"posesearch search --latency-ms 3.5 --run {run}",
         )
-    limit = significant(rows.budget.latency_ms) if rows.budget else "3.5"
+    asked = search_options(rows)
     if not rows.finished:
         return (
             "The search has not finished. Continue it:",
-            f"posesearch search --latency-ms {limit} --run {run}",
+            f"posesearch search {asked} --run {run}",
         )
     if not rows.front:
         fastest = rows.fastest.latency.p50_ms if rows.fastest and rows.fastest.latency else None
         wider = significant(fastest * 1.2) if fastest else "MS"
+        if rows.limits:
+            return "Nothing meets the budgets. Try wider ones than:", f"posesearch search {asked} --run {run}"
         return (
             "Nothing meets the budget. Try a wider one:",
             f"posesearch search --latency-ms {wider} --run {run}",
@@ -98,6 +105,19 @@ def next_step(rows: RunRows) -> tuple[str, str]:
         "The picks are retrained. Score one with the flip test, or with a detector's boxes (--boxes FILE):",
         f"posesearch evaluate {shlex.quote(_model_file(rows, f'{ready.name}-trained'))} --flip",
     )
+
+
+def search_options(rows: RunRows) -> str:
+    """Returns the question of the search as options, so that the same study goes on."""
+    options = [f"--latency-ms {rows.budget.latency_ms:g}"] if rows.budget else []
+    for limit in rows.limits:
+        if limit.name == "memory_bytes":
+            options.append(f"--max-memory-mb {limit.at_most / 1e6:.10g}")
+        else:
+            options.append(f"--max-{limit.name} {limit.at_most / 1e6:.10g}M")
+    if rows.objectives != DEFAULT:
+        options.append(f"--objectives {','.join(rows.objectives)}")
+    return " ".join(options) or "--latency-ms 3.5"
 
 
 def _model_file(rows: RunRows, name: str) -> str:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from posesearch.report.rows import Point, RunRows
+from posesearch.report.points import Point
+from posesearch.report.rows import RunRows
 from posesearch.report.style import FRONT, MUTED, SECOND, VEIL, figure
 from posesearch.report.words import counted
 from posesearch.rng import generator

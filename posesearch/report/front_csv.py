@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from posesearch.report.rows import Point, RunRows
+from posesearch.report.points import Point
+from posesearch.report.rows import RunRows
 
 
 def front_csv(rows: RunRows) -> str:
@@ -12,17 +13,19 @@ def front_csv(rows: RunRows) -> str:
     lines = [_line(rows, point, rank) for rank, point in enumerate(rows.front, 1)]
     lines += [_line(rows, point, None) for point in rows.references]
     table = pd.DataFrame(lines, columns=list(_line(rows, _EMPTY, None)))
-    whole = ["rank", "params", "macs"]
+    whole = [name for name in ("rank", "params", "macs", "calculated_memory_bytes") if name in table]
     table[whole] = table[whole].astype("Int64")
     text: str = table.to_csv(index=False, lineterminator="\n")
     return text
 
 
+MEMORY = "memory_bytes"
 _EMPTY = Point(arch_id="", code="", ap=None, latency=None, feasible=False)
 
 
 def _line(rows: RunRows, point: Point, rank: int | None) -> dict[str, object]:
     latency = point.latency
+    limited = any(limit.name == MEMORY for limit in rows.limits)
     return {
         "rank": rank,
         "pick": "+".join(rows.pick_names(point.arch_id)) if rank is not None else "",
@@ -40,4 +43,6 @@ def _line(rows: RunRows, point: Point, rank: int | None) -> dict[str, object]:
         "arch_id": point.arch_id,
         "code": point.code,
         "predicted_latency_ms": point.predicted.latency_ms if point.predicted else None,
+        **({"supernet_loss": point.loss} if "loss" in rows.objectives else {}),
+        **({"calculated_memory_bytes": point.memory_bytes} if limited else {}),
     }

@@ -10,9 +10,11 @@ from typing import Any
 
 from posesearch.report import choices
 from posesearch.report.assets import CONTENT_POLICY, SCRIPT, script_json, style_sheet
+from posesearch.report.axes import DEFAULT
 from posesearch.report.caveats import caveats, next_step
 from posesearch.report.front_info import front_info
-from posesearch.report.rows import Point, RunRows
+from posesearch.report.points import Point
+from posesearch.report.rows import RunRows
 from posesearch.report.sections import Section, curve_sections, sections
 from posesearch.report.style import DARK
 from posesearch.report.tables import CODE_COLUMN, FRONT_COLUMNS, MODEL_COLUMN, TableRow
@@ -86,6 +88,9 @@ def _lead(rows: RunRows) -> str:
         told.append(f"{len(rows.front)} on the front")
     if rows.budget:
         told.append(f"budget {budget_text(rows.budget.latency_ms)} ({rows.budget.percentile})")
+    told += [limit.text for limit in rows.limits]
+    if rows.objectives != DEFAULT:
+        told.append(f"objectives {listed_words(rows.objectives)}")
     if rows.label:
         told.append(rows.label)
     if not rows.finished:

@@ -57,12 +57,12 @@ class Canvas:
     size: TextSize
     notes: tuple[Box, ...] = ()
 
-    def point(self, info: FrontInfo, latency_ms: float, ap: float) -> tuple[float, float]:
-        """Returns where a latency and an AP are drawn."""
-        (x_low, x_high), (y_low, y_high) = info.latency_range_ms, info.ap_range
+    def point(self, info: FrontInfo, x: float, y: float) -> tuple[float, float]:
+        """Returns where a figure along the bottom and one upwards are drawn."""
+        (x_low, x_high), (y_low, y_high) = info.x_range, info.y_range
         return (
-            self.width * (latency_ms - x_low) / (x_high - x_low),
-            self.height * (ap - y_low) / (y_high - y_low),
+            self.width * (x - x_low) / (x_high - x_low),
+            self.height * (y - y_low) / (y_high - y_low),
         )
 
 
@@ -86,7 +86,7 @@ class Place:
 
     def box(self, canvas: Canvas, info: FrontInfo) -> Box:
         """Returns the rectangle of the name on a canvas."""
-        x, y = canvas.point(info, self.mark.latency_ms, self.mark.ap or 0.0)
+        x, y = canvas.point(info, self.mark.x, self.mark.y or 0.0)
         wide, high = canvas.size(self.mark)
         x += self.side[0] * (self.gap + wide / 2)
         y += self.side[1] * (self.gap + high / 2)
@@ -95,16 +95,16 @@ class Place:
 
 def better_on_left(info: FrontInfo) -> bool:
     """Says in which upper corner the way to better networks is told: the one that the budget does not cross."""
-    if info.budget_ms is None:
+    if info.budget is None:
         return True
-    low, high = info.latency_range_ms
-    return info.budget_ms > low + 0.45 * (high - low)
+    low, high = info.x_range
+    return info.budget > low + 0.45 * (high - low)
 
 
 def budget_on_right(info: FrontInfo) -> bool:
     """Says on which side of its line the budget is written; a phone has room for it on 90 of 290 pixels."""
-    low, high = info.latency_range_ms
-    return info.budget_ms is not None and info.budget_ms < low + 0.65 * (high - low)
+    low, high = info.x_range
+    return info.budget is not None and info.budget < low + 0.65 * (high - low)
 
 
 def place_names(info: FrontInfo, canvas: Canvas) -> tuple[Place, ...]:
@@ -113,7 +113,7 @@ def place_names(info: FrontInfo, canvas: Canvas) -> tuple[Place, ...]:
     taken = list(canvas.notes)
     places: list[Place] = []
     for mark in info.marks:
-        if not mark.label or mark.ap is None:
+        if not mark.label or mark.y is None:
             continue
         sides = _PRESET_SIDES if mark.kind == "reference" else _PICK_SIDES
         options = [
@@ -142,22 +142,21 @@ def _cost(box: Box, canvas: Canvas, names: Iterable[Box], covered: Iterable[tupl
 def _covered(canvas: Canvas, info: FrontInfo) -> list[tuple[float, Box]]:
     """Returns what names should not lie on, each with its cost."""
     found: list[tuple[float, Box]] = []
-    drawn = [
-        (mark, *canvas.point(info, mark.latency_ms, mark.ap)) for mark in info.marks if mark.ap is not None
-    ]
+    drawn = [(mark, *canvas.point(info, mark.x, mark.y)) for mark in info.marks if mark.y is not None]
     for mark, x, y in drawn:
         weight, half = (_MARK, 7.0) if mark.kind in ("front", "reference") else (_DOT, 2.5)
         found.append((weight, Box(left=x - half, bottom=y - half, right=x + half, top=y + half)))
         if mark.kind in ("front", "reference"):
-            left, right = (canvas.point(info, end_ms, 0.0)[0] for end_ms in mark.interval_ms)
+            left, right = (canvas.point(info, end, 0.0)[0] for end in mark.interval)
             found.append((_LINE, Box(left=left, bottom=y - 4, right=right, top=y + 4)))
     front = [(x, y) for mark, x, y in drawn if mark.kind == "front"]
-    for (x, y), (next_x, next_y) in pairwise(front):
+    # Without a third objective a line joins the marks.
+    for (x, y), (next_x, next_y) in pairwise(front) if info.axes.colour is None else ():
         found.append((_LINE, Box(left=x, bottom=y - 1, right=next_x, top=y + 1)))
         low, high = sorted((y, next_y))
         found.append((_LINE, Box(left=next_x - 1, bottom=low, right=next_x + 1, top=high)))
-    if info.budget_ms is not None:
-        x, _ = canvas.point(info, info.budget_ms, 0.0)
+    if info.budget is not None:
+        x, _ = canvas.point(info, info.budget, 0.0)
         found.append((_MARK, Box(left=x - 2, bottom=0, right=x + 2, top=canvas.height)))
     return found
 
@@ -176,9 +175,9 @@ def notes_of(
     """
     left = 0.0 if better_on_left(info) else width - better
     notes = [Box(left=left, bottom=height - 26, right=left + better, top=height)]
-    if info.budget_ms is not None:
-        low, high = info.latency_range_ms
-        x = width * (info.budget_ms - low) / (high - low)
+    if info.budget is not None:
+        low, high = info.x_range
+        x = width * (info.budget - low) / (high - low)
         left = x if budget_on_right(info) else x - budget
         notes.append(Box(left=left, bottom=0.03 * height, right=left + budget, top=0.06 * height + 18))
     return tuple(notes)

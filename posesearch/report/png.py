@@ -6,10 +6,10 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from posesearch.report.front_info import AP_TITLE, BETTER, KIND_NAMES, FrontInfo, Mark
+from posesearch.report.axes import Axis
+from posesearch.report.front_info import FrontInfo, Mark
 from posesearch.report.placing import Canvas, Place, better_on_left, budget_on_right, notes_of, place_names
-from posesearch.report.style import BUDGET, FAINT, FRONT, GRID, INK, MUTED, PAPER, REFERENCE, SEEN
-from posesearch.report.words import ap_text, budget_text
+from posesearch.report.style import BUDGET, FAINT, FRONT, GRID, INK, MUTED, PAPER, RAMP, REFERENCE, SEEN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _SIZE_INCHES, _DPI = (9.0, 5.6), 160
 # What constrained layout leaves for the axes, measured with three legend rows: names fit with room to spare.
 _AXES_POINTS = (540.0, 280.0)
+_BAR_POINTS = 70.0
 
 
 def front_png(info: FrontInfo, title: str) -> bytes:
@@ -32,6 +33,7 @@ def front_png(info: FrontInfo, title: str) -> bytes:
     _draw_references(axes, info)
     _draw_guides(axes, info)
     wide, high = _AXES_POINTS
+    wide -= 0.0 if info.axes.colour is None else _BAR_POINTS
     notes = notes_of(info, width=wide, height=high, better=0.36 * wide, budget=0.2 * wide)
     for place in place_names(info, Canvas(width=wide, height=high, size=_text_size, notes=notes)):
         _draw_name(axes, place)
@@ -46,10 +48,10 @@ def front_png(info: FrontInfo, title: str) -> bytes:
 def _frame(axes: Axes, info: FrontInfo) -> None:
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlim(*info.latency_range_ms)
-    axes.set_ylim(*info.ap_range)
-    axes.set_xlabel(info.latency_title, color=INK)
-    axes.set_ylabel(AP_TITLE, color=INK)
+    axes.set_xlim(*info.x_range)
+    axes.set_ylim(*info.y_range)
+    axes.set_xlabel(info.x_title, color=INK)
+    axes.set_ylabel(info.axes.y.title, color=INK)
     axes.tick_params(colors=MUTED)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
@@ -59,7 +61,7 @@ def _frame(axes: Axes, info: FrontInfo) -> None:
 def _draw_asks(axes: Axes, info: FrontInfo) -> None:
     over = info.of("over budget")
     for measured, name, size in ((True, "unknown", 13), (False, "guessed", 6)):
-        ticks = [mark.latency_ms for mark in over if mark.ap is None and mark.measured == measured]
+        ticks = [mark.x for mark in over if mark.y is None and mark.measured == measured]
         if ticks:
             axes.plot(
                 ticks,
@@ -69,55 +71,76 @@ def _draw_asks(axes: Axes, info: FrontInfo) -> None:
                 markersize=size,
                 color=SEEN,
                 alpha=0.6,
-                label=KIND_NAMES[name],
+                label=info.name_of(name),
             )
     x, y = _columns(over)
     if x:
-        axes.scatter(x, y, s=22, facecolors="none", edgecolors=FAINT, label=KIND_NAMES["over budget"])
+        axes.scatter(x, y, s=22, facecolors="none", edgecolors=FAINT, label=info.name_of("over budget"))
     x, y = _columns(info.of("evaluated"))
     if x:
-        axes.scatter(x, y, s=16, color=SEEN, alpha=0.5, linewidths=0, label=KIND_NAMES["evaluated"])
+        axes.scatter(x, y, s=16, color=SEEN, alpha=0.5, linewidths=0, label=info.name_of("evaluated"))
     x, y = _columns(info.of("predicted"))
     if x:
         axes.scatter(
-            x, y, s=18, marker="s", facecolors="none", edgecolors=SEEN, label=KIND_NAMES["predicted"]
+            x, y, s=18, marker="s", facecolors="none", edgecolors=SEEN, label=info.name_of("predicted")
         )
 
 
 def _draw_front(axes: Axes, info: FrontInfo) -> None:
-    marks = [mark for mark in info.of("front") if mark.ap is not None]
+    marks = [mark for mark in info.of("front") if mark.y is not None]
     x, y = _columns(marks)
     if not x:
         return
     _draw_bars(axes, marks)
-    axes.plot(
-        x,
-        y,
-        drawstyle="steps-post",
-        color=FRONT,
-        linewidth=2,
-        marker="o",
-        markersize=7,
-        markeredgecolor=PAPER,
-        zorder=4,
-        label="Pareto front" + (" (provisional)" if info.provisional else ""),
-    )
+    third = info.axes.colour
+    if third is None:
+        axes.plot(
+            x,
+            y,
+            drawstyle="steps-post",
+            color=FRONT,
+            linewidth=2,
+            marker="o",
+            markersize=7,
+            markeredgecolor=PAPER,
+            zorder=4,
+            label=info.name_of("front"),
+        )
+    else:
+        _draw_coloured(axes, marks, third, info.name_of("front"))
     x, y = _columns([mark for mark in marks if mark.label])
     axes.scatter(x, y, s=190, facecolors="none", edgecolors=FRONT, linewidths=2, zorder=5)
 
 
+def _draw_coloured(axes: Axes, marks: Sequence[Mark], third: Axis, name: str) -> None:
+    """Draws the front's marks with a third objective as colour, and the scale beside the plot: dark is better."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    x, y = _columns(marks)
+    colours = [mark.colour or 0.0 for mark in marks if mark.y is not None]
+    tones = LinearSegmentedColormap.from_list("ramp", RAMP if third.more else RAMP[::-1])
+    drawn = axes.scatter(
+        x, y, c=colours, cmap=tones, s=62, edgecolors=PAPER, linewidths=0.8, zorder=4, label=name
+    )
+    assert axes.figure is not None
+    scale = axes.figure.colorbar(drawn, ax=axes, pad=0.015, aspect=32)
+    scale.set_label(third.title, color=INK)
+    scale.ax.tick_params(colors=MUTED)
+    scale.outline.set_visible(False)
+
+
 def _draw_bars(axes: Axes, marks: Sequence[Mark]) -> None:
     x, y = _columns(marks)
-    bars = [[mark.minus_ms for mark in marks], [mark.plus_ms for mark in marks]]
+    bars = [[mark.minus for mark in marks], [mark.plus for mark in marks]]
     axes.errorbar(x, y, xerr=bars, fmt="none", ecolor=MUTED, elinewidth=1, capsize=2.5, zorder=3)
 
 
 def _draw_references(axes: Axes, info: FrontInfo) -> None:
-    marks = [mark for mark in info.of("reference") if mark.ap is not None]
+    marks = [mark for mark in info.of("reference") if mark.y is not None]
     x, y = _columns(marks)
     if x:
         _draw_bars(axes, marks)
-        label = KIND_NAMES["reference"] + (f" ({info.footnote})" if info.footnote else "")
+        label = info.name_of("reference") + (f" ({info.footnote})" if info.footnote else "")
         axes.scatter(x, y, s=64, marker="D", color=REFERENCE, zorder=4, label=label)
 
 
@@ -125,7 +148,7 @@ def _draw_name(axes: Axes, place: Place) -> None:
     mark, (across, up) = place.mark, place.side
     axes.annotate(
         "\n".join(_lines(mark)),
-        (mark.latency_ms, mark.ap or 0.0),
+        (mark.x, mark.y or 0.0),
         xytext=(across * place.gap, up * place.gap),
         textcoords="offset points",
         ha=("center", "left", "right")[across],
@@ -142,8 +165,7 @@ def _draw_name(axes: Axes, place: Place) -> None:
 
 
 def _lines(mark: Mark) -> list[str]:
-    figures = f"{ap_text(mark.ap)} · {mark.latency_text}"
-    return [mark.label] if mark.kind == "reference" else [mark.label, figures]
+    return [mark.label] if mark.kind == "reference" else [mark.label, mark.text]
 
 
 def _font_size(mark: Mark) -> float:
@@ -159,11 +181,11 @@ def _text_size(mark: Mark) -> tuple[float, float]:
 
 def _draw_guides(axes: Axes, info: FrontInfo) -> None:
     right = budget_on_right(info)
-    if info.budget_ms is not None:
-        axes.axvline(info.budget_ms, color=BUDGET, linewidth=1.8, linestyle="--")
+    if info.budget is not None:
+        axes.axvline(info.budget, color=BUDGET, linewidth=1.8, linestyle="--")
         axes.annotate(
-            f"budget {budget_text(info.budget_ms)}",
-            (info.budget_ms, 0.06),
+            f"budget {info.budget_text}",
+            (info.budget, 0.06),
             xycoords=("data", "axes fraction"),
             xytext=(6 if right else -6, 0),
             ha="left" if right else "right",
@@ -181,9 +203,11 @@ def _draw_guides(axes: Axes, info: FrontInfo) -> None:
         xycoords="axes fraction",
         arrowprops={"arrowstyle": "->", "color": MUTED, "linewidth": 1.5},
     )
-    axes.text(left + 0.047, 0.975, BETTER, transform=axes.transAxes, color=MUTED, va="top", fontsize=10)
+    axes.text(
+        left + 0.047, 0.975, info.axes.better, transform=axes.transAxes, color=MUTED, va="top", fontsize=10
+    )
 
 
 def _columns(marks: Sequence[Mark]) -> tuple[list[float], list[float]]:
-    known = [(mark.latency_ms, mark.ap) for mark in marks if mark.ap is not None]
+    known = [(mark.x, mark.y) for mark in marks if mark.y is not None]
     return [x for x, _ in known], [y for _, y in known]

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from posesearch.report.rows import Latency, Point, Prediction, RunRows
+from posesearch.report.points import Latency, Point, Prediction
+from posesearch.report.rows import RunRows
 from posesearch.report.style import FAINT, FRONT, MUTED, PAPER, SEEN, figure
 from posesearch.report.words import counted, listed_words, ms_text
 
@@ -92,8 +93,15 @@ def predictions_note(table: tuple[PredictionRow, ...]) -> str:
     sources = list(dict.fromkeys(row.predicted.source for row in table if row.predicted.source))
     refits = f", refitted {len(sources) - 1} times while it searched" if len(sources) > 1 else ""
     whose = f"Latency table {sources[0]}{refits}. " if sources else ""
+    factors = sorted({row.predicted.factor for row in table} - {1.0})
+    scaled = (
+        f"Its figures are multiplied by {' and '.join(f'{factor:.3f}' for factor in factors)}: the machine was that much "
+        "slower (above 1) or faster when the search began. "
+        if factors
+        else ""
+    )
     return (
-        f"{whose}Each network was predicted before it was measured. The band is the bound, at its widest; whether one "
+        f"{whose}{scaled}Each network was predicted before it was measured. The band is the bound, at its widest; whether one "
         "took longer is judged by its own. These are networks the search chose, the ones a prediction flatters most."
     )
 

@@ -9,10 +9,15 @@ from typing import Any
 
 from posesearch.errors import DataError
 from posesearch.files import read_json, read_jsonl
+from posesearch.report.axes import Axes, axes_of
 from posesearch.report.extras import extras_of
 from posesearch.report.fields import integer, mapping, number, rows_of, text
+from posesearch.report.points import Part, Point
+from posesearch.report.ranking import read_ranking
 from posesearch.report.read_latency import also_of, latency_of, prediction_of
-from posesearch.report.rows import Accuracy, Budget, CurvePoint, Model, Part, Point, RunRows
+from posesearch.report.read_question import asked_of, budget_of, limits_of, objectives_of
+from posesearch.report.refined import refined_text
+from posesearch.report.rows import Accuracy, CurvePoint, Model, RunRows
 from posesearch.report.words import counted
 from posesearch.spaces.space import GENE_KINDS
 
@@ -44,10 +49,12 @@ def read_run(run_folder: Path, extras: Mapping[str, Any] = MappingProxyType({}))
     result = (
         mapping(read_json(result_file, "search result"), str(result_file)) if result_file.is_file() else {}
     )
+    asked = asked_of(run_folder / "search", result)
+    objectives = objectives_of(asked, str(result_file))
     points = read_points(run_folder / "search" / "candidates.jsonl", result.get("study"))
     front = tuple(point_of(row, str(result_file)) for row in rows_of(result, "front", str(result_file)))
     if not result:
-        front = provisional_front(points)
+        front = provisional_front(points, axes_of(objectives))
     picks = mapping(result.get("picks") or {}, f"{result_file}: picks")
     fastest = result.get("fastest")
     return RunRows(
@@ -61,7 +68,7 @@ def read_run(run_folder: Path, extras: Mapping[str, Any] = MappingProxyType({}))
         ),
         models=tuple(sorted(read_models(run_folder / "models"), key=_pick_rank)),
         curves=tuple(read_curves(run_folder)),
-        budget=budget_of(result.get("budget"), f"{result_file}: budget"),
+        budget=budget_of(asked.get("budget"), f"{result_file}: budget"),
         finished=bool(result),
         supernet_done=(run_folder / "supernet" / "supernet.safetensors").is_file(),
         fastest=point_of(fastest, f"{result_file}: fastest") if fastest else None,
@@ -72,6 +79,9 @@ def read_run(run_folder: Path, extras: Mapping[str, Any] = MappingProxyType({}))
         ),
         label=text(result, "label"),
         extras=extras_of(extras),
+        objectives=objectives,
+        limits=limits_of(asked, str(result_file)),
+        ranking=read_ranking(run_folder),
     )
 
 
@@ -108,6 +118,8 @@ def point_of(row: Any, where: str) -> Point:
         predicted=prediction_of(row.get("predicted"), f"{where}: predicted")
         or prediction_of(row.get("latency"), f"{where}: latency"),
         also=also_of(row.get("confirmed_also"), f"{where}: confirmed_also"),
+        loss=number(mapping(row.get("metrics") or {}, f"{where}: metrics"), "loss", where),
+        memory_bytes=integer(cost, "memory_bytes", where),
     )
 
 
@@ -160,26 +172,28 @@ def genes_of(arch: Any, where: str) -> tuple[tuple[str, int], ...]:
     )
 
 
-def provisional_front(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Returns the points within budget that no other one beats, for a search that has not finished."""
-    known = {p.arch_id: p for p in points if p.feasible and p.ap is not None and p.figure_ms > 0}
-    front: list[Point] = []
-    for point in sorted(known.values(), key=lambda p: (p.figure_ms, -(p.ap or 0))):
-        if not front or (point.ap or 0) > (front[-1].ap or 0):
-            front.append(point)
-    return tuple(front)
+def provisional_front(points: Sequence[Point], axes: Axes) -> tuple[Point, ...]:
+    """Returns the points within the budgets that no other one beats, for a search that has not finished.
 
-
-def budget_of(plain: Any, where: str) -> Budget | None:
-    """Returns the budget of the search."""
-    if not plain:
-        return None
-    plain = mapping(plain, where)
-    limit = number(plain, "latency_ms", where)
-    if limit is None:
-        return None
-    percentile, runtime, precision = (text(plain, key) for key in ("percentile", "runtime", "precision"))
-    return Budget(latency_ms=limit, percentile=percentile or "p50", runtime=runtime, precision=precision)
+    Args:
+        points: Every ask.
+        axes: The objectives of the search.
+    """
+    used = [axis for axis in (axes.x, axes.y, axes.colour) if axis is not None]
+    known: dict[tuple[float, ...], Point] = {}
+    for point in points:
+        values = [axis.of(point) for axis in used]
+        if point.feasible and point.ap is not None and None not in values:
+            losses = tuple(
+                -(value or 0.0) if axis.more else (value or 0.0)
+                for axis, value in zip(used, values, strict=True)
+            )
+            known.setdefault(losses, point)
+    front: list[tuple[float, ...]] = []
+    for losses in sorted(known):  # what beats a point comes before it
+        if not any(all(a <= b for a, b in zip(other, losses, strict=True)) for other in front):
+            front.append(losses)
+    return tuple(known[losses] for losses in front)
 
 
 def read_models(folder: Path) -> Iterable[Model]:
@@ -245,6 +259,7 @@ def facts_of(manifest: Mapping[str, Any], result: Mapping[str, Any]) -> Iterable
         ("Seed", manifest.get("seed")),
         ("Trained on", manifest.get("device")),
         ("Sampler", result.get("sampler")),
+        ("Weights of the front", refined_text(result)),
         ("Versions", ", ".join(f"{key} {value}" for key, value in versions.items())),
     )
     for label, value in named:

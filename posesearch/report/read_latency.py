@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from posesearch.report.fields import mapping, number, text
-from posesearch.report.rows import Latency, Prediction
+from posesearch.report.points import Latency, Prediction
 
 
 def latency_of(plain: Any, where: str) -> Latency | None:
@@ -47,6 +47,7 @@ def prediction_of(plain: Any, where: str) -> Prediction | None:
         low_ms=latency_ms if low_ms is None else low_ms,
         high_ms=latency_ms if high_ms is None else high_ms,
         source=text(plain, "source"),
+        factor=number(plain, "factor", where) or 1.0,
     )
 
 

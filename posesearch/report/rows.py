@@ -6,116 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from posesearch.report.extras import Extras
+from posesearch.report.points import Latency, Point, Prediction
+from posesearch.report.ranking import Ranking
 
 NOISY_ROOM = 0.1
 """`latency.types.NOISY_ROOM`, which a report does not import; a test holds the two rules equal."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Latency:
-    """One measured latency.
-
-    Attributes:
-        p50_ms: Median over rounds, milliseconds for one image.
-        p90_ms: 90th percentile, milliseconds.
-        ci_low_ms: Lower end of the interval around the median.
-        ci_high_ms: Upper end of that interval.
-        fps: Images a second, 1000 / p50_ms.
-        where: Runtime, precision, device and threads in one phrase.
-        noisy: The machine was busy during the measurement.
-        runtime: How the network was run, such as "eager".
-        device_ms: Median on the GPU's own clock; None on a CPU.
-    """
-
-    p50_ms: float
-    p90_ms: float | None = None
-    ci_low_ms: float | None = None
-    ci_high_ms: float | None = None
-    where: str = ""
-    noisy: bool = False
-    runtime: str = ""
-    device_ms: float | None = None
-
-    @property
-    def fps(self) -> float:
-        """Images a second at the median."""
-        return 1000.0 / self.p50_ms
-
-    def overlaps(self, other: Latency) -> bool:
-        """Says whether the two intervals meet, so that which one is faster is not certain; unknown ones do not."""
-        ends = (self.ci_low_ms, self.ci_high_ms, other.ci_low_ms, other.ci_high_ms)
-        if None in ends:
-            return False
-        low, high, other_low, other_high = (end or 0.0 for end in ends)
-        return low <= other_high and other_low <= high
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prediction:
-    """A latency that a table predicts: never shown without saying so, and never compared with a budget as if measured.
-
-    Attributes:
-        latency_ms: Predicted median, milliseconds.
-        low_ms: Lower end of the bound.
-        high_ms: Upper end of the bound.
-        source: Identity of the table.
-    """
-
-    latency_ms: float
-    low_ms: float
-    high_ms: float
-    source: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """The counted cost of one part of a network: the stem, one stage or the head."""
-
-    name: str
-    macs: int
-    operators: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
-    """One architecture that was asked for, with what is known about it.
-
-    Attributes:
-        trial: Number of the ask, in order; None for references.
-        ap: Supernet AP on the search split; None when it was not evaluated (over budget).
-        feasible: Within the latency budget.
-        origin: Who asked: the sampler, or a fixed start point.
-        name: Preset name of a reference, else empty.
-        confirmed: The latency was measured again in a fresh process.
-        genes: Each decision and its value, in the order of the space.
-        verdict: What the search said of the confirmed latency: "within", "within noise" or "over"; empty if nothing.
-        predicted: What a latency table said before it was measured, if it was.
-        also: (runtime, latency) in further runtimes.
-    """
-
-    arch_id: str
-    code: str
-    ap: float | None
-    latency: Latency | None
-    feasible: bool
-    params: int | None = None
-    macs: int | None = None
-    parts: tuple[Part, ...] = ()
-    genes: tuple[tuple[str, int], ...] = ()
-    trial: int | None = None
-    origin: str = ""
-    name: str = ""
-    confirmed: bool = False
-    verdict: str = ""
-    predicted: Prediction | None = None
-    also: tuple[tuple[str, Latency], ...] = ()
-
-    @property
-    def figure_ms(self) -> float:
-        """The measured median, else the predicted one, milliseconds; 0 where there is neither."""
-        if self.latency is not None:
-            return self.latency.p50_ms
-        return self.predicted.latency_ms if self.predicted is not None else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,6 +129,39 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """A budget on a counted figure.
+
+    Attributes:
+        name: "params", "macs" or "memory_bytes".
+        at_most: The largest value allowed.
+        told: How it was calculated, where that must be said.
+    """
+
+    name: str
+    at_most: int
+    told: str = ""
+
+    @property
+    def text(self) -> str:
+        """The budget in words: `at most 0.4 M parameters`."""
+        if self.name == "memory_bytes":
+            return f"at most {self.at_most / 1e6:.10g} MB of memory (calculated)"
+        return f"at most {self.at_most / 1e6:.10g} M {'parameters' if self.name == 'params' else 'MACs'}"
+
+    @property
+    def note(self) -> str:
+        """What is said of a network above it."""
+        words = {"params": "parameters", "macs": "MACs", "memory_bytes": "calculated memory"}
+        return f"over the budget of {words[self.name]}"
+
+    def allows(self, point: Point) -> bool:
+        """Says whether a point is within it; one of which the figure is not known is."""
+        value: int | None = getattr(point, self.name)
+        return value is None or value <= self.at_most
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunRows:
     """Everything the report knows about a run; what has not run yet is empty or None.
 
@@ -248,6 +176,9 @@ class RunRows:
         checks: Architectures the search chose by a prediction and measured then, in that order.
         label: "predicted for DEVICE, unverified" where the device of the search was not there; else empty.
         extras: What was handed over besides the run folder.
+        objectives: What the search made large or small, by name.
+        limits: Budgets on counted figures.
+        ranking: How far the supernet's order can be trusted; None where that was not measured.
     """
 
     name: str
@@ -266,11 +197,16 @@ class RunRows:
     checks: tuple[Point, ...] = ()
     label: str = ""
     extras: Extras = field(default_factory=Extras)
+    objectives: tuple[str, ...] = ("AP", "latency_ms")
+    limits: tuple[Limit, ...] = ()
+    ranking: Ranking | None = None
 
     def pick_names(self, arch_id: str) -> tuple[str, ...]:
         """Returns the picks that this architecture is, e.g. ("knee", "best")."""
         return tuple(pick for pick, chosen in self.picks if chosen == arch_id)
 
     def budget_note(self, point: Point) -> str:
-        """Returns what must be said of this latency and the budget; empty where it lies firmly within."""
-        return self.budget.note(point) if self.budget is not None else ""
+        """Returns what must be said of this point and the budgets; empty where it lies firmly within."""
+        notes = [self.budget.note(point)] if self.budget is not None else []
+        notes += [limit.note for limit in self.limits if not limit.allows(point)]
+        return ", ".join(note for note in notes if note)

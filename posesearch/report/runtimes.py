@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
-from posesearch.report.rows import Latency, Point, RunRows
+from posesearch.report.points import Latency, Point
+from posesearch.report.rows import RunRows
 from posesearch.report.tables import FRONT_COLUMNS, TableRow, latency_cell, picked
 from posesearch.report.words import NONE, runtime_name, significant
 

@@ -14,21 +14,24 @@ from posesearch.report import (
     history,
     predictions,
     promises,
+    ranking_plot,
     runtimes,
 )
-from posesearch.report.front_info import against_references, front_info, front_takeaway
+from posesearch.report.front_info import front_info
 from posesearch.report.front_plot import front_plot
+from posesearch.report.ranking import ranking_phrase, ranking_sentence
 from posesearch.report.regime import regime
 from posesearch.report.rows import RunRows
 from posesearch.report.tables import (
-    FRONT_COLUMNS,
     TableRow,
+    front_columns,
     front_note,
     front_table,
     model_columns,
     model_conditions,
     model_table,
 )
+from posesearch.report.takeaway import against_references, front_takeaway, objectives_text
 from posesearch.report.words import counted
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ def sections(rows: RunRows) -> tuple[Section, ...]:
     """Returns the sections of the page over its whole width, in reading order."""
     found = (
         _front_section(rows),
+        _ranking_section(rows),
         _picks_section(rows),
         _models_section(rows),
         _history_section(rows),
@@ -95,7 +99,7 @@ def _front_section(rows: RunRows) -> Section | None:
     bars = "bars are the bound of the prediction" if rows.label else "bars are the interval of the median"
     return Section(
         key="front",
-        title="Pareto front: accuracy against latency",
+        title=f"Pareto front: {objectives_text(rows)}",
         takeaway=front_takeaway(rows),
         detail=against_references(rows),
         figure=front_plot(front),
@@ -103,9 +107,26 @@ def _front_section(rows: RunRows) -> Section | None:
             (
                 f"Supernet AP: {front.conditions}." if front.conditions else "",
                 f"Latency: {front.where}; {bars}.",
+                f"Colour: {front.axes.colour.title}." if front.axes.colour else "",
                 f"{front.footnote}." if front.footnote else "",
+                ranking_phrase(rows.name, rows.ranking),
             )
         ),
+    )
+
+
+def _ranking_section(rows: RunRows) -> Section | None:
+    ranking = rows.ranking
+    if ranking is None or not ranking.nets:
+        return None
+    return Section(
+        key="ranking",
+        title="How far the ranking can be trusted",
+        takeaway=ranking_sentence(rows.name, ranking),
+        figure=ranking_plot.ranking_plot(ranking),
+        columns=ranking_plot.COLUMNS,
+        table=ranking_plot.ranking_table(ranking),
+        note=ranking_plot.ranking_note(ranking),
     )
 
 
@@ -117,7 +138,7 @@ def _picks_section(rows: RunRows) -> Section | None:
         key="picks",
         title="Picks and front",
         takeaway=f"{counted(len(rows.front), 'architecture')} that no other one beats, fastest first.",
-        columns=FRONT_COLUMNS,
+        columns=front_columns(rows),
         table=table,
         note=front_note(rows),
     )

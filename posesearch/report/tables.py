@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from posesearch.report.rows import Latency, Model, Point, Prediction, RunRows
+from posesearch.report.points import Latency, Point, Prediction
+from posesearch.report.rows import Model, RunRows
 from posesearch.report.words import (
     NONE,
     ap_text,
@@ -34,6 +36,26 @@ MODEL_COLUMN = "model"
 CODE_COLUMN = "architecture"
 
 
+def front_columns(rows: RunRows) -> tuple[str, ...]:
+    """Returns the columns of `front_table`: a further one for the loss, and for memory, where the search asked for them."""
+    *most, last = FRONT_COLUMNS
+    return (*most, *(name for name, _ in _further_figures(rows)), last)
+
+
+def _further_figures(rows: RunRows) -> tuple[tuple[str, Callable[[Point], str]], ...]:
+    found: list[tuple[str, Callable[[Point], str]]] = []
+    if "loss" in rows.objectives:
+        found.append(("loss", lambda point: NONE if point.loss is None else significant(point.loss)))
+    if any(limit.name == "memory_bytes" for limit in rows.limits):
+        found.append(
+            (
+                "memory (MB, calculated)",
+                lambda point: NONE if point.memory_bytes is None else significant(point.memory_bytes / 1e6),
+            )
+        )
+    return tuple(found)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableRow:
     """One line: `key` is unique and stands in the page as its anchor; `mark` is "pick", "reference" or empty."""
@@ -50,7 +72,7 @@ def picked(rows: RunRows) -> tuple[tuple[str, Point], ...]:
 
 
 def front_table(rows: RunRows) -> tuple[TableRow, ...]:
-    """Returns the front, fastest first, then the references; cells in the order of `FRONT_COLUMNS`."""
+    """Returns the front, fastest first, then the references; cells in the order of `front_columns`."""
     table = []
     for rank, point in enumerate(rows.front, 1):
         picks = rows.pick_names(point.arch_id)
@@ -60,7 +82,7 @@ def front_table(rows: RunRows) -> tuple[TableRow, ...]:
                 cells=(
                     str(rank),
                     _named(listed_words(picks) if picks else "", rows.budget_note(point)),
-                    *_point_cells(point),
+                    *_point_cells(point, rows),
                 ),
                 mark="pick" if picks else "",
             )
@@ -72,7 +94,7 @@ def front_table(rows: RunRows) -> tuple[TableRow, ...]:
                 cells=(
                     NONE,
                     _named(short_name(point.name), rows.budget_note(point)),
-                    *_point_cells(point),
+                    *_point_cells(point, rows),
                 ),
                 mark="reference",
             )
@@ -90,6 +112,7 @@ def front_note(rows: RunRows) -> str:
             f"With ~: {rows.label}." if rows.label else "",
             f"AP is that of the supernet: {conditions or 'search split'}.",
             f"{stars}." if stars else "",
+            *(f"Memory: {limit.told}." for limit in rows.limits if limit.told),
         )
     ).strip()
 
@@ -143,7 +166,7 @@ def _named(name: str, note: str) -> str:
     return ", ".join(word for word in (name, note) if word)
 
 
-def _point_cells(point: Point) -> tuple[str, ...]:
+def _point_cells(point: Point, rows: RunRows) -> tuple[str, ...]:
     latency = point.latency
     return (
         ap_text(point.ap),
@@ -152,6 +175,7 @@ def _point_cells(point: Point) -> tuple[str, ...]:
         fps_text(latency),
         count_text(point.params),
         count_text(point.macs),
+        *(told(point) for _, told in _further_figures(rows)),
         point.code,
     )
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from posesearch.report.rows import Latency, Prediction
+from posesearch.report.points import Latency, Prediction
 
 NONE = "—"
 RUNTIME_NAMES: Mapping[str, str] = MappingProxyType(
@@ -97,6 +97,11 @@ def count_text(value: int | None) -> str:
         if value >= limit:
             return f"{significant(value / limit)}{unit}"
     return str(value)
+
+
+def megabytes_text(value: int) -> str:
+    """Returns bytes as millions of bytes: `12.3 MB`."""
+    return f"{significant(value / 1e6)} MB"
 
 
 def fps_text(latency: Latency | None) -> str:

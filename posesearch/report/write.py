@@ -12,10 +12,11 @@ from posesearch.errors import EnvironmentFault
 from posesearch.files import write_bytes_atomic, write_text_atomic
 from posesearch.report.caveats import next_step
 from posesearch.report.front_csv import front_csv
-from posesearch.report.front_info import front_info, front_takeaway
+from posesearch.report.front_info import front_info
 from posesearch.report.page import render_page
 from posesearch.report.png import front_png
 from posesearch.report.read import read_run
+from posesearch.report.takeaway import front_takeaway, objectives_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +52,7 @@ def write_report(run_folder: Path, extras: Mapping[str, Any] = MappingProxyType(
     rows = read_run(run_folder, extras)
     info = front_info(rows)
     html_file, png_file, csv_file = (run_folder / name for name in ("report.html", "front.png", "front.csv"))
-    png = front_png(info, f"{rows.name}: accuracy against latency") if info is not None else None
+    png = front_png(info, f"{rows.name}: {objectives_text(rows)}") if info is not None else None
     tabled = bool(rows.front or rows.references)
     write_text_atomic(html_file, render_page(rows, png))
     if png is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from posesearch.errors import DataError
@@ -52,43 +52,50 @@ class Candidate:
         trial: Number of the Optuna trial.
         arch: The architecture.
         cost: `Cost.to_plain()` of it.
-        latency: What decided about it: its measured latency, or with a latency table a prediction.
-        feasible: Whether that is within the budget of the study, of a prediction its upper bound.
+        latency: What decided about it: its measured latency, or with a latency table a prediction. None where it was
+            not asked: a counted figure was over its budget, or latency is neither an objective nor limited.
+        feasible: Whether all figures are within the budgets of the study, of a predicted latency its upper bound.
         ap: AP on the search split, 0 to 1; None when it was over budget and never evaluated.
-        origin: "smallest", "fastest", "largest", "reference: NAME", "start" (spread over the latencies), "sampler" or
-            "nearby" (beside a proposal that was over budget or known).
+        origin: "smallest", "fastest", "largest", "reference: NAME", "earlier: RUN", "start" (spread over the
+            latencies), "sampler" or "nearby" (beside a proposal that was over budget or known).
         study: Name of the Optuna study.
         predicted: What a latency table said when it was asked; kept when it is measured later.
         repeated: The architecture had been asked before; the answer came from memory.
+        metrics: What its evaluation gave besides AP and a search may ask for, such as the supernet's loss.
     """
 
     trial: int
     arch: Architecture
     cost: Mapping[str, Any]
-    latency: Latency
+    latency: Latency | None
     feasible: bool
     ap: float | None
     origin: str
     study: str
     predicted: Predicted | None = None
     repeated: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     def to_row(self) -> dict[str, Any]:
-        """Returns the line of `candidates.jsonl`; a key `predicted` only where there was a table."""
-        row = {
+        """Returns the line of `candidates.jsonl`; a key `predicted` only where there was a table, and `metrics` if any."""
+        row: dict[str, Any] = {
             "trial": self.trial,
             "arch_id": self.arch.id,
             "code": self.arch.code,
             "arch": self.arch.to_plain(),
             "cost": dict(self.cost),
-            "latency": self.latency.to_plain(),
+            "latency": self.latency.to_plain() if self.latency else None,
             "feasible": self.feasible,
             "AP": self.ap,
             "origin": self.origin,
             "repeated": self.repeated,
             "study": self.study,
         }
-        return row if self.predicted is None else {**row, "predicted": self.predicted.to_plain()}
+        if self.metrics:
+            row["metrics"] = dict(self.metrics)
+        if self.predicted is not None:
+            row["predicted"] = self.predicted.to_plain()
+        return row
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], source: str) -> Candidate:
@@ -108,15 +115,16 @@ class Candidate:
                 trial=int(row["trial"]),
                 arch=Architecture.from_plain(row["arch"], source),
                 cost=row["cost"],
-                latency=latency_from_plain(row["latency"], source),
+                latency=None if row["latency"] is None else latency_from_plain(row["latency"], source),
                 feasible=bool(row["feasible"]),
                 ap=None if row["AP"] is None else float(row["AP"]),
                 origin=str(row["origin"]),
                 study=str(row["study"]),
                 predicted=predicted,
                 repeated=bool(row.get("repeated", False)),
+                metrics={str(name): float(value) for name, value in row.get("metrics", {}).items()},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{source}: a candidate's row is damaged ({type(error).__name__}: {error}). "
                 "Delete the search folder of the run and search again."
@@ -141,7 +149,14 @@ class FrontMember:
     @property
     def latency(self) -> Latency:
         """The confirmed latency, or the prediction."""
-        return self.confirmed if self.confirmed is not None else self.candidate.latency
+        latency = self.confirmed if self.confirmed is not None else self.candidate.latency
+        assert latency is not None
+        return latency
+
+    @property
+    def shown(self) -> Candidate:
+        """The candidate with the latency that is claimed of it."""
+        return replace(self.candidate, latency=self.latency)
 
     @property
     def ap(self) -> float:
@@ -149,16 +164,16 @@ class FrontMember:
         assert self.candidate.ap is not None
         return self.candidate.ap
 
-    def to_row(self, budget: LatencyBudget) -> dict[str, Any]:
+    def to_row(self, budget: LatencyBudget | None) -> dict[str, Any]:
         """Returns the row of `result.json`: the candidate, `confirmed`, `verdict` and `confirmed_also` by runtime.
 
         Where there is no other runtime, there is no key `confirmed_also`; where nothing was measured, `confirmed` is
-        None and the verdict "unverified".
+        None and the verdict "unverified"; without a latency budget it is empty.
         """
         row = {
             **self.candidate.to_row(),
             "confirmed": self.confirmed.to_plain() if self.confirmed else None,
-            "verdict": budget.verdict(self.confirmed) if self.confirmed else UNVERIFIED,
+            "verdict": _verdict(self.confirmed, budget),
         }
         if self.confirmed_also:
             row["confirmed_also"] = {also.runtime: also.to_plain() for also in self.confirmed_also}
@@ -180,3 +195,9 @@ class FrontMember:
                 measured_from_plain(also, source) for also in row.get("confirmed_also", {}).values()
             ),
         )
+
+
+def _verdict(confirmed: Measured | None, budget: LatencyBudget | None) -> str:
+    if confirmed is None:
+        return UNVERIFIED
+    return budget.verdict(confirmed) if budget is not None else ""

@@ -24,7 +24,8 @@ from posesearch.latency.types import (
 from posesearch.search.candidate import Candidate
 from posesearch.search.front import pareto_front
 from posesearch.search.judge import Predictor
-from posesearch.search.limit import figure_ms, fits, may_fit
+from posesearch.search.limit import fits, may_fit
+from posesearch.search.question import Question
 from posesearch.spaces.arch import Architecture
 
 TOP = 30
@@ -85,7 +86,7 @@ class Check:
 
 def check_front(
     candidates: Sequence[Candidate],
-    budget: LatencyBudget,
+    question: Question,
     predictor: Predictor,
     known: Mapping[Architecture, Measured],
     measure: Callable[[Architecture], Measured],
@@ -99,7 +100,7 @@ def check_front(
 
     Args:
         candidates: Evaluated candidates, each architecture once.
-        budget: The budget.
+        question: Objectives and budgets.
         predictor: The predictor, with what earlier checks taught it (`learnt`).
         known: What this search has measured already, for whatever reason.
         measure: Measures in this process.
@@ -116,11 +117,13 @@ def check_front(
     fitted = predictor.refit(measured) if measured else predictor
 
     def updated() -> list[Candidate]:
-        return [_with_latency(c, measured.get(c.arch) or fitted.predict(c.arch), budget) for c in candidates]
+        return [
+            _with_latency(c, measured.get(c.arch) or fitted.predict(c.arch), question) for c in candidates
+        ]
 
     now = updated()
     for number in itertools.count(first_round):  # each round measures at least one more, so that it ends
-        front = pareto_front([c for c in now if may_fit(c.latency, budget)], lambda c: point(c, budget))
+        front = pareto_front(_may_fit(now, question), question.point, question.maximise, question.tie_key)
         wanted = sorted((c for c in front if isinstance(c.latency, Predicted)), key=lambda c: -(c.ap or 0.0))
         if not wanted:
             break
@@ -137,7 +140,7 @@ def check_front(
             )
         fitted = fitted.refit(measured)
         now = updated()
-    return tuple(c for c in now if may_fit(c.latency, budget))
+    return tuple(_may_fit(now, question))
 
 
 def learnt(predictor: Predictor, checks: Sequence[Check]) -> Predictor:
@@ -147,27 +150,26 @@ def learnt(predictor: Predictor, checks: Sequence[Check]) -> Predictor:
     return predictor
 
 
-def checks_text(checks: Sequence[Check], budget: LatencyBudget) -> str:
+def checks_text(checks: Sequence[Check], budget: LatencyBudget | None) -> str:
     """Returns one sentence on what the predictions were worth; nothing was measured: an empty one."""
     if not checks:
         return ""
-    over = sum(not budget.allows(check.measured) for check in checks)
+    over = sum(not fits(check.measured, budget) for check in checks)
     outside = sum(check.measured.p50_ms > check.predicted.high_ms for check in checks)
     mape = sum(abs(check.error) for check in checks) / len(checks)
     told = (
         f"search: {len(checks)} of the predicted front measured in {checks[-1].round} rounds: predictions were "
-        f"{mape:.1%} off on average, {outside} above their bound, {over} over the budget."
+        f"{mape:.1%} off on average, {outside} above their bound"
     )
+    told += f", {over} over the budget." if budget is not None else "."
     if over > len(checks) // 4:
         told += " The table flatters what a search picks: more evaluations (--trials) go on with the refitted one."
     return told
 
 
-def point(candidate: Candidate, budget: LatencyBudget) -> tuple[float, float]:
-    """Returns (AP, latency_ms) of an evaluated candidate, by the latency known so far."""
-    assert candidate.ap is not None
-    return candidate.ap, figure_ms(candidate.latency, budget.percentile)
+def _may_fit(candidates: Sequence[Candidate], question: Question) -> list[Candidate]:
+    return [c for c in candidates if c.latency is not None and may_fit(c.latency, question.latency)]
 
 
-def _with_latency(candidate: Candidate, latency: Measured | Predicted, budget: LatencyBudget) -> Candidate:
-    return dataclasses.replace(candidate, latency=latency, feasible=fits(latency, budget))
+def _with_latency(candidate: Candidate, latency: Measured | Predicted, question: Question) -> Candidate:
+    return dataclasses.replace(candidate, latency=latency, feasible=question.allows(candidate.cost, latency))

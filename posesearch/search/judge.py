@@ -44,7 +44,7 @@ class LatencyJudge:
     """Gives the latency a search decides by; what it gave for an architecture, it gives again.
 
     Args:
-        budget: The budget.
+        budget: The latency budget, if there is one.
         meter: Measures in this process; None when the device is not here.
         predictor: Predicts; None measures everything.
         known: Latencies of an earlier call.
@@ -55,7 +55,7 @@ class LatencyJudge:
 
     def __init__(
         self,
-        budget: LatencyBudget,
+        budget: LatencyBudget | None,
         *,
         meter: Meter | None,
         predictor: Predictor | None,
@@ -65,7 +65,7 @@ class LatencyJudge:
         self._budget, self._meter, self._predictor = budget, meter, predictor
         self._known = dict(known)
         self._predictions: dict[Architecture, Predicted] = {}
-        self._settles_doubt = meter is not None and budget.runtime not in SLOW_TO_BUILD
+        self._settles_doubt = meter is not None and meter.fingerprint.conditions.runtime not in SLOW_TO_BUILD
         if meter is not None:
             # A search that is resumed, perhaps in a busier moment, must not mix two scales.
             meter.anchor({arch: value for arch, value in known.items() if isinstance(value, Measured)})
@@ -111,6 +111,12 @@ class LatencyJudge:
         if self._meter is not None:
             self._meter.anchor({arch: latency})
 
+    def hear(self, known: Mapping[Architecture, Latency]) -> None:
+        """Takes what other workers of the search decided by, where it has no answer of its own."""
+        self._known = {**known, **self._known}
+        if self._meter is not None:
+            self._meter.anchor({arch: value for arch, value in known.items() if isinstance(value, Measured)})
+
     def aim_ms(self, arch: Architecture) -> float:
         """Returns the predicted figure that should lie below the budget for `arch` to be worth an ask.
 
@@ -124,7 +130,7 @@ class LatencyJudge:
         return may_fit(predicted, self._budget) and not fits(predicted, self._budget)
 
 
-def check_sources(budget: LatencyBudget, meter: Meter | None, predictor: Predictor | None) -> None:
+def check_sources(budget: LatencyBudget | None, meter: Meter | None, predictor: Predictor | None) -> None:
     """Refuses a meter or table that cannot stand against the budget.
 
     Raises:
@@ -135,13 +141,15 @@ def check_sources(budget: LatencyBudget, meter: Meter | None, predictor: Predict
         sources.append(("meter measures", meter.fingerprint))
     if predictor is not None:
         sources.append((f"latency table {predictor.table_id} predicts", predictor.fingerprint))
-        if budget.percentile != "p50":
+        if budget is not None and budget.percentile != "p50":
             raise UsageError(
                 f"--percentile {budget.percentile}: a latency table predicts the median (p50) alone. "
                 "Use --percentile p50, or --table none to measure every candidate."
             )
     if not sources:
         raise UsageError("there is neither a meter nor a latency table. Give one of them.")
+    if budget is None:
+        return
     for told, found in sources:
         conditions = found.conditions
         if (budget.runtime, budget.precision) != (conditions.runtime, conditions.precision):

@@ -20,13 +20,15 @@ def excess_ms(latency: Latency, budget: LatencyBudget) -> float:
     return budget.excess_ms(latency)
 
 
-def fits(latency: Latency, budget: LatencyBudget) -> bool:
-    """Says whether the search may spend an evaluation on it."""
-    return excess_ms(latency, budget) <= 0.0
+def fits(latency: Latency, budget: LatencyBudget | None) -> bool:
+    """Says whether the search may spend an evaluation on it; without a budget it may."""
+    return budget is None or excess_ms(latency, budget) <= 0.0
 
 
-def may_fit(latency: Latency, budget: LatencyBudget) -> bool:
-    """Says whether it could lie within the budget: of a prediction, whether its lower bound does."""
+def may_fit(latency: Latency, budget: LatencyBudget | None) -> bool:
+    """Says whether it could lie within the budget, if there is one: of a prediction, whether its lower bound does."""
+    if budget is None:
+        return True
     if isinstance(latency, Predicted):
         return latency.low_ms <= budget.latency_ms
     return budget.allows(latency)

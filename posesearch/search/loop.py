@@ -1,8 +1,8 @@
 """The search loop: what to ask next, and how an ask is answered.
 
-Latency comes before accuracy: an ask over budget, by measurement or by prediction (`judge`), is told at once and is no
-evaluation. A known architecture is answered from memory and is no evaluation either. Both may happen only so often in a
-row.
+What is counted comes before latency, and latency before accuracy: an ask over a counted budget is not even timed, one over
+the latency budget, by measurement or by prediction (`judge`), is told at once, and neither is an evaluation. A known
+architecture is answered from memory and is no evaluation either. All of this may happen only so often in a row.
 """
 
 from __future__ import annotations
@@ -10,15 +10,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from posesearch.latency.types import LatencyBudget, Measured
+import numpy as np
+from optuna.samplers import RandomSampler
+
+from posesearch.latency.types import Latency
+from posesearch.search.aim import Aim, FreeFigures
+from posesearch.search.axes import free_axes
 from posesearch.search.candidate import Candidate, CostLike
-from posesearch.search.guess import Guess, LatencyGuess, TableGuess, cost_features
 from posesearch.search.judge import LatencyJudge
-from posesearch.search.limit import figure_ms, fits
 from posesearch.search.memo import AccuracyMemo
-from posesearch.search.propose import MARGIN, keyed, nearby, spread_start, start_count, stratum_latency
+from posesearch.search.objectives import value_of
+from posesearch.search.propose import keyed, nearby, spread_start, start_count, stratum_latency
+from posesearch.search.question import Question
 from posesearch.search.samplers import Genes, make_sampler
 from posesearch.search.study import Ask, SearchStudy
+from posesearch.search.surrogate import Surrogate, Task
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.space import SearchSpace
 
@@ -28,9 +34,6 @@ FRUITLESS = 60
 BELIEVED_FROM = 3
 """Evaluated neighbours whose mean AP stands in for a proposal over budget."""
 
-GUESS_SLACK = 1.03
-"""NSGA-II children are refused when guessed this far over budget; closer ones are worth a measurement."""
-
 
 class SearchLoop:
     """One search on one study; all its state is the study.
@@ -39,7 +42,7 @@ class SearchLoop:
         space: The search space.
         study: Where trials are asked and told.
         memo: Where accuracy comes from.
-        budget: The latency budget.
+        question: Objectives and budgets.
         judge: Gives an architecture's latency.
         cost: Gives its cost.
         genes: The encoding of the study.
@@ -56,7 +59,7 @@ class SearchLoop:
         study: SearchStudy,
         memo: AccuracyMemo,
         *,
-        budget: LatencyBudget,
+        question: Question,
         judge: LatencyJudge,
         cost: Callable[[Architecture], CostLike],
         genes: Genes,
@@ -66,11 +69,12 @@ class SearchLoop:
         warm_starts: Sequence[tuple[Architecture, str]],
         patience_from: int = 0,
     ) -> None:
-        self._space, self._study, self._memo, self._budget = space, study, memo, budget
+        self._space, self._study, self._memo, self._question = space, study, memo, question
         self._judge, self._cost, self._genes = judge, cost, genes
         self._sampler, self._seed, self._evaluations = sampler, seed, evaluations
         self._warm_starts, self._patience_from = tuple(warm_starts), patience_from
-        self._features = functools.cache(lambda arch: cost_features(cost(arch)))
+        self._figures = FreeFigures(question, cost)
+        self._surrogate = Surrogate(genes, seed) if sampler == "surrogate" else None
 
     @property
     def evaluated(self) -> int:
@@ -81,6 +85,8 @@ class SearchLoop:
         """Returns why the search should end before all evaluations are done, or None."""
         candidates = self._study.candidates
         asked = self._asked()
+        if self._study.running:  # their answers may change it
+            return None
         if len(asked) >= self._space.cardinality:
             return (
                 f"all {self._space.cardinality} architectures of space '{self._space.name}' have been asked"
@@ -98,16 +104,65 @@ class SearchLoop:
             )
         return None
 
-    def step(self) -> Candidate:
-        """Asks once, answers, and returns the answer."""
-        ask = self._next_ask()
+    def step(self) -> Candidate | None:
+        """Asks once, answers, and returns the answer.
+
+        Returns:
+            None where other workers have in hand what is left, or this one's answer came too late.
+        """
+        with self._study.asking():
+            self.hear()
+            if self._in_hand():
+                return None
+            ask = self._next_ask()
+            if ask.arch in self._study.running:
+                self._study.drop(ask)
+                beside = self._beside_running(ask.arch)
+                if beside is None:
+                    return None
+                ask = self._study.ask(RandomSampler(), beside, "nearby")
+        try:
+            return self._answer(ask)
+        except BaseException:
+            self._study.release(ask)
+            raise
+
+    def hear(self) -> None:
+        """Takes over what other workers have measured and evaluated."""
+        news = self._study.take_news()
+        if news:
+            answered = [each.candidate for each in news]
+            self._judge.hear({c.arch: c.latency for c in answered if c.latency is not None})
+            self._memo.hear({n.candidate.arch.id: n.evaluation for n in news if n.evaluation is not None})
+
+    def _in_hand(self) -> bool:
+        """Says whether other workers have evaluated, or evaluate now, all that is left."""
+        running = self._study.running
+        if self.evaluated + len(running) >= self._evaluations:
+            return True
+        if not running or self._study.waiting:
+            return False
         asked = self._asked()
-        latency = self._judge.latency(ask.arch)
-        feasible = fits(latency, self._budget)
+        # Before the first answer there is nothing to propose from.
+        first = self._study.candidates or any(arch not in asked for arch, _ in self._warm_starts)
+        return not first or len(asked) >= self._space.cardinality
+
+    def _beside_running(self, arch: Architecture) -> Architecture | None:
+        """Returns a neighbour of what a sampler proposed and another worker evaluates already."""
+        generator = keyed(self._seed, self._study.next_key)
+        return nearby(self._space, arch, 1.0, self._aim().load(), self._asked(), generator)
+
+    def _answer(self, ask: Ask) -> Candidate | None:
+        asked = self._asked() - self._study.running
+        cost = self._question.budgets.described(self._cost(ask.arch).to_plain())
+        latency: Latency | None = None
+        if self._question.budgets.allows_cost(cost) and (self._question.times_asks or self._judge.predicts):
+            latency = self._judge.latency(ask.arch)
+        feasible = self._question.allows(cost, latency)
         candidate = Candidate(
             trial=ask.trial.number,
             arch=ask.arch,
-            cost=self._cost(ask.arch).to_plain(),
+            cost=cost,
             latency=latency,
             feasible=feasible,
             ap=self._memo.ap(ask.arch) if feasible else None,
@@ -115,43 +170,54 @@ class SearchLoop:
             study=self._study.name,
             predicted=self._judge.prediction(ask.arch),
             repeated=ask.arch in asked,
+            metrics=self._memo.metrics(ask.arch) if feasible else {},
         )
-        self._study.tell(ask, candidate, self._believed_ap(candidate))
-        return candidate
+        told = self._study.tell(
+            ask, candidate, self._believed(candidate), self._memo.evaluation(ask.arch) if feasible else None
+        )
+        return candidate if told else None
 
     def _asked(self) -> set[Architecture]:
-        """Returns what need not be asked again: all candidates but those a later measurement put within the budget."""
-        return {
+        """Returns what need not be asked again: all candidates but those a later measurement put within the budget.
+
+        Nor what other workers evaluate now.
+        """
+        answered = {
             c.arch
             for c in self._study.candidates
-            if c.feasible or not fits(self._judge.latency(c.arch), self._budget)
+            if c.feasible or not self._question.allows(c.cost, c.latency and self._judge.latency(c.arch))
         }
+        return answered | self._study.running
 
-    def _believed_ap(self, candidate: Candidate) -> float | None:
-        """Mean AP of the evaluated architectures nearest in genes, for what GP itself proposed over budget.
+    def _believed(self, candidate: Candidate) -> dict[str, float]:
+        """What stands in for the figures of a proposal of GP's over budget: the mean of its evaluated neighbours in genes.
 
         GP learns from complete trials only: with its over-budget proposals pruned it made the same one up to nine
-        times in 23 asks.
+        times in 23 asks. Its latency is a guess where it was not asked.
         """
         if self._sampler != "gp" or candidate.ap is not None or candidate.origin not in ("sampler", "nearby"):
-            return None
+            return {}
         evaluated = [c for c in self._study.candidates if _new(c)]
         evaluated.sort(key=lambda c: self._genes.distance(c.arch, candidate.arch))
-        near = [c.ap for c in evaluated[:BELIEVED_FROM] if c.ap is not None]
-        return sum(near) / len(near) if near else None
+        near = [{"AP": c.ap or 0.0, **c.metrics} for c in evaluated[:BELIEVED_FROM]]
+        if not near:
+            return {}
+        believed = {name: sum(each[name] for each in near) / len(near) for name in self._question.metrics}
+        guess = self._aim().guess
+        return believed if guess is None else {**believed, "latency_ms": guess(candidate.arch)}
 
     def _next_ask(self) -> Ask:
         candidates = self._study.candidates
         asked = self._asked()
-        guess = self._guess() if candidates else None
-        limit_ms = GUESS_SLACK * self._budget.latency_ms
+        aim = self._aim()
         sampler = make_sampler(
             self._sampler,
             seed=self._seed,
-            answered=len(candidates),
+            answered=self._study.next_key,
             evaluations=self._evaluations,
             genes=self._genes,
-            acceptable=lambda arch: arch not in asked and (guess is None or guess(arch) <= limit_ms),
+            acceptable=lambda arch: arch not in asked and aim.acceptable(arch),
+            propose=functools.partial(self._surrogate_ask, aim, asked),
         )
         if self._study.waiting:
             return self._study.ask(sampler)
@@ -159,7 +225,8 @@ class SearchLoop:
             if arch not in asked:
                 return self._study.ask(sampler, arch, origin)
         last = candidates[-1]
-        if last.origin in ("sampler", "nearby") and not _new(last):
+        # The surrogate knows better what lies beside: the same question again, with what was learnt.
+        if self._sampler != "surrogate" and last.origin in ("sampler", "nearby") and not _new(last):
             beside = self._beside(last, asked)
             if beside is not None:
                 return self._study.ask(sampler, beside, "nearby")
@@ -168,36 +235,46 @@ class SearchLoop:
             return self._study.ask(sampler, start, "start")
         return self._study.ask(sampler)
 
-    def _guess(self) -> Guess:
-        if self._judge.predicts:
-            return TableGuess(self._judge.aim_ms)
-        return LatencyGuess({c.arch: self._figure_ms(c) for c in self._study.candidates}, self._features)
+    def _surrogate_ask(
+        self, aim: Aim, asked: set[Architecture], generator: np.random.Generator
+    ) -> Architecture:
+        """Returns what the surrogate proposes, from distinct evaluated architectures, free figures, and what is new."""
+        assert self._surrogate is not None
+        candidates, goodness = self._study.candidates, self._question.goodness
+        sign = 1.0 if goodness.maximise else -1.0
+        evaluated = {c.arch: sign * value_of(goodness, c) for c in candidates if c.ap is not None}
+        lost = 0
+        for candidate in reversed(candidates):
+            if candidate.origin != "sampler" or candidate.feasible:
+                break
+            lost += 1
+        task = Task(
+            archs=tuple(evaluated),
+            scores=tuple(evaluated.values()),
+            axes=free_axes(self._question, aim, self._cost, lost),
+            new=lambda arch: arch not in asked,
+        )
+        return self._surrogate.propose(task, generator)
 
-    def _figure_ms(self, candidate: Candidate) -> float:
-        return figure_ms(candidate.latency, self._budget.percentile)
+    def _aim(self) -> Aim:
+        return Aim(self._question, self._judge, self._figures, self._study.candidates)
 
     def _beside(self, lost: Candidate, asked: set[Architecture]) -> Architecture | None:
-        aimed: Callable[[Architecture], float] = self._guess()
-        if isinstance(lost.latency, Measured):
-            # It knows better than the guess, here and nearby; a prediction is what a table's guess gives already.
-            aimed = self._guess().through(lost.arch, self._figure_ms(lost))
-        generator = keyed(self._seed, len(self._study.candidates))
-        limit_ms = MARGIN * self._budget.latency_ms
-        return nearby(self._space, lost.arch, limit_ms, aimed, asked, generator)
+        generator = keyed(self._seed, self._study.next_key)
+        return nearby(self._space, lost.arch, 1.0, self._aim().load(lost), asked, generator)
 
     def _start(self, asked: set[Architecture]) -> Architecture | None:
         candidates = self._study.candidates
         starts = [c for c in candidates if c.origin == "start"]
-        wanted = start_count(self._evaluations)
+        wanted = start_count(self._evaluations, self._sampler)
         # A noisy guess near the budget may lose some: twice as many asks as strata, then the sampler takes over.
         if sum(map(_new, starts)) >= wanted or len(starts) >= 2 * wanted:
             return None
-        known_ms = [self._figure_ms(c) for c in candidates]
-        wanted_ms = stratum_latency(
-            len(starts), wanted, min(known_ms), min(self._budget.latency_ms, max(known_ms))
-        )
-        generator = keyed(self._seed, len(candidates))
-        return spread_start(self._space, wanted_ms, self._guess(), asked, generator)
+        aim = self._aim()
+        size = stratum_latency(len(starts), wanted, *aim.sizes())
+        generator = keyed(self._seed, self._study.next_key)
+        start = spread_start(self._space, size, aim.size, asked, generator)
+        return start if start is not None and self._figures.fullest(start) <= 1.0 else None
 
 
 def _new(candidate: Candidate) -> bool:

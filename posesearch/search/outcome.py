@@ -15,6 +15,8 @@ from posesearch.search.candidate import FrontMember
 from posesearch.search.check import Check
 from posesearch.search.front import best, fastest, knee
 from posesearch.search.limit import figure_ms
+from posesearch.search.question import Question
+from posesearch.search.refinement import Refinement
 from posesearch.spaces.arch import Architecture
 
 RESULT = "result.json"
@@ -35,7 +37,7 @@ class SearchOutcome:
 
     Attributes:
         study: Name of the Optuna study.
-        budget: The budget.
+        question: Objectives and budgets.
         sampler: The sampler that proposed, at the end where that changed.
         seed: The search's seed, likewise.
         earlier: With what the first asks were proposed where sampler or seed changed since, in words.
@@ -46,19 +48,22 @@ class SearchOutcome:
         confirmed: Whether the front was measured again in fresh processes.
         confirm_effort: How long that took, in the words of the caller.
         stopped: Why the search ended before `target`, or an empty string.
-        front: The Pareto front of AP and confirmed latency, fastest first.
+        front: The Pareto front by confirmed latency, fastest first.
         rejected: Candidates that lay within the budget during the search and over it when confirmed.
         references: Named architectures.
         fastest_arch: The fastest architecture known.
-        fastest_latency: Its latency.
+        fastest_latency: Its latency; None where no member of the space is within the counted budgets, so that
+            `fastest_arch` is the smallest one and nothing was timed.
         conditions: Under which latencies hold; None in results of earlier versions.
         table: Identity of the latency table that steered the search; empty when every candidate was measured.
         predicted_for: The device of the table, where it is not here: the front is predicted and nothing of it measured.
         checks: The predictions that were measured once the evaluations were made.
+        refined: The refined weights it was found with; None for those of the supernet.
+        reason: Why nothing meets the budgets, in words; empty where something does.
     """
 
     study: str
-    budget: LatencyBudget
+    question: Question
     sampler: str
     seed: int
     target: int
@@ -71,13 +76,15 @@ class SearchOutcome:
     rejected: tuple[FrontMember, ...]
     references: tuple[Reference, ...]
     fastest_arch: Architecture
-    fastest_latency: Latency
+    fastest_latency: Latency | None
     earlier: tuple[str, ...] = ()
     confirm_effort: str = ""
     conditions: Conditions | None = None
     table: str = ""
     predicted_for: str = ""
     checks: tuple[Check, ...] = ()
+    reason: str = ""
+    refined: Refinement | None = None
 
     @property
     def label(self) -> str:
@@ -86,18 +93,32 @@ class SearchOutcome:
 
     @property
     def picks(self) -> dict[str, Architecture]:
-        """`best`, `knee` and `fastest` of the front; empty when there is none."""
+        """`best`, `knee` and `fastest` of the front; empty when there is none.
+
+        The best one is so in AP (in loss, where AP is no objective); of equals, in the other objectives in their order. The
+        fastest has the lowest latency even where that is no objective. The knee: `front.knee`.
+        """
         if not self.front:
             return {}
-        points = [(m.ap, figure_ms(m.latency, self.budget.percentile)) for m in self.front]
-        chosen = {"best": best(points), "knee": knee(points), "fastest": fastest(points)}
+        question = self.question
+        points = [question.member_point(member) for member in self.front]
+        chosen = {
+            "best": best(points, question.maximise, question.objectives.index(question.goodness)),
+            "knee": knee(points, question.maximise),
+            "fastest": fastest([(m.ap, figure_ms(m.latency, question.percentile)) for m in self.front]),
+        }
         return {name: self.front[index].candidate.arch for name, index in chosen.items()}
+
+    @property
+    def budget(self) -> LatencyBudget | None:
+        """The latency budget, if there is one."""
+        return self.question.latency
 
     def to_plain(self) -> dict[str, Any]:
         """Returns the content of `result.json`."""
         return {
             "study": self.study,
-            "budget": self.budget.to_plain(),
+            **self.question.stored(),
             "sampler": self.sampler,
             "seed": self.seed,
             "earlier": list(self.earlier),
@@ -121,8 +142,10 @@ class SearchOutcome:
                 "arch_id": self.fastest_arch.id,
                 "code": self.fastest_arch.code,
                 "arch": self.fastest_arch.to_plain(),
-                "latency": self.fastest_latency.to_plain(),
+                "latency": self.fastest_latency.to_plain() if self.fastest_latency else None,
             },
+            "reason": self.reason,
+            "refined": self.refined.to_plain() if self.refined else None,
         }
 
     def write(self, folder: Path) -> None:
@@ -150,7 +173,7 @@ def read_outcome(folder: Path) -> SearchOutcome:
 def _from_plain(plain: Mapping[str, Any], source: str) -> SearchOutcome:
     return SearchOutcome(
         study=plain["study"],
-        budget=parse_stored(LatencyBudget, plain["budget"], source),
+        question=Question.from_plain(plain, source),
         sampler=plain["sampler"],
         seed=plain["seed"],
         target=plain["target"],
@@ -166,11 +189,17 @@ def _from_plain(plain: Mapping[str, Any], source: str) -> SearchOutcome:
             for row in plain["references"]
         ),
         fastest_arch=Architecture.from_plain(plain["fastest"]["arch"], source),
-        fastest_latency=latency_from_plain(plain["fastest"]["latency"], source),
+        fastest_latency=_latency_of(plain["fastest"]["latency"], source),
         earlier=tuple(plain.get("earlier", ())),
         confirm_effort=plain.get("confirm_effort", ""),
         conditions=parse_stored(Conditions, plain["conditions"], source) if plain.get("conditions") else None,
         table=plain.get("table", ""),
         predicted_for=plain.get("predicted_for", ""),
         checks=tuple(Check.from_plain(check, source) for check in plain.get("checks", ())),
+        reason=plain.get("reason", ""),
+        refined=Refinement.from_plain(plain.get("refined"), source),
     )
+
+
+def _latency_of(plain: Any, source: str) -> Latency | None:
+    return None if plain is None else latency_from_plain(plain, source)

@@ -5,39 +5,48 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from posesearch.errors import Interrupted, NoFeasibleArchitecture
+from posesearch.files import write_json_atomic
 from posesearch.latency.meter import Meter
-from posesearch.latency.types import Latency, LatencyBudget, Measured
+from posesearch.latency.types import Measured
 from posesearch.progress import Progress
 from posesearch.search.candidate import CostLike
 from posesearch.search.check import Check, learnt
+from posesearch.search.conclude import conclude
 from posesearch.search.confirm import Confirm
-from posesearch.search.confirmed import ConfirmedLog
-from posesearch.search.feasible import lost_text, no_feasible_text, seek_fastest
+from posesearch.search.context import Confirming, SearchContext
+from posesearch.search.coordination import RankedElsewhere
+from posesearch.search.earlier import Earlier, Limit
+from posesearch.search.feasible import fastest_feasible, no_feasible_text, too_large_text
 from posesearch.search.judge import LatencyJudge, Predictor, check_sources
-from posesearch.search.limit import figure_ms, fits
+from posesearch.search.limit import figure_ms
 from posesearch.search.loop import SearchLoop
 from posesearch.search.memo import AccuracyMemo
 from posesearch.search.outcome import SearchOutcome
-from posesearch.search.rank import rank, with_also
+from posesearch.search.question import Question
+from posesearch.search.refinement import Refinement
 from posesearch.search.samplers import Genes, resolve_sampler
-from posesearch.search.stored import history, is_answer, same_settings, settings_text, stored_outcome
+from posesearch.search.shared import SharedStudy
+from posesearch.search.starts import warm_starts
+from posesearch.search.stored import same_settings, settings_text, stored_outcome
 from posesearch.search.study import SearchStudy, quiet_optuna, study_name
+from posesearch.search.workers import Workers
 from posesearch.spaces.arch import Architecture
 from posesearch.spaces.space import SearchSpace
 
 EVALUATIONS = "evaluations.jsonl"
+QUESTION = "question.json"
 
 
 def run_search(
     space: SearchSpace,
     *,
     folder: Path,
-    budget: LatencyBudget,
+    question: Question,
     evaluations: int,
     evaluate: Callable[[Architecture], Mapping[str, Any]],
     meter: Meter | None,
@@ -48,14 +57,18 @@ def run_search(
     predictor: Predictor | None = None,
     table: str = "",
     references: Mapping[str, Architecture] | None = None,
+    warm: Sequence[tuple[Architecture, str]] = (),
+    earlier: Earlier | None = None,
+    refined: Refinement | None = None,
     sampler: str = "auto",
     seed: int = 0,
     confirm: Confirm | None = None,
     confirm_effort: str = "",
     confirm_also: Confirm | None = None,
     teach: Callable[[tuple[Check, ...]], None] | None = None,
+    workers: Workers | None = None,
 ) -> SearchOutcome:
-    """Searches for the Pareto front of AP and latency under a budget.
+    """Searches for the Pareto front of two or three objectives within the budgets.
 
     Without a predictor every proposal is measured. With one, its upper bound decides; when the evaluations are made, the
     predicted front is measured and the predictor refitted until none of it is unmeasured. Either way `confirm` makes the
@@ -69,9 +82,10 @@ def run_search(
         space: The search space, of the supernet that evaluates.
         folder: The search folder of a run; holds `study.db`, `evaluations.jsonl`, `candidates.jsonl`, `result.json`,
             and `confirmed.jsonl` while the front is measured again.
-        budget: The latency budget, for the meter's runtime and precision.
+        question: Objectives and budgets; a latency budget is for the meter's runtime and precision.
         evaluations: Accuracy evaluations to reach, at least 1.
-        evaluate: Gives the evaluation of an architecture, a mapping with at least `AP` (0 to 1).
+        evaluate: Gives the evaluation of an architecture, a mapping with at least `AP` (0 to 1) and what further
+            objectives come from it.
         meter: Measures latencies; None when the device is not here.
         cost: Gives costs.
         weights_id: Identity of the supernet's weights; evaluations of other weights are not used.
@@ -80,7 +94,10 @@ def run_search(
         predictor: Predicts latencies; None measures every proposal. Each table has a study of its own.
         table: Identity of the table, where `predictor.table_id` changes with what searches add to it.
         references: Named members, asked first and evaluated even when over budget, for comparison.
-        sampler: "auto", "gp", "nsga2", "tpe" or "random".
+        warm: Further members to ask first, each with its origin.
+        earlier: Earlier searches whose best architectures are asked first as well.
+        refined: What the result shall say of the weights, where they are refined ones.
+        sampler: "auto", "surrogate", "gp", "nsga2", "tpe" or "random".
         seed: Key of all proposals.
         confirm: Measures the front again for the claim, e.g. in fresh processes; None takes the meter's figures. It is
             asked as well before a budget is called impossible.
@@ -89,6 +106,7 @@ def run_search(
             on it.
         teach: Told every check of the study when the search ends, however it ends: what was measured is worth keeping
             when nothing was feasible or the user stopped it.
+        workers: The storage of a search with several workers; None searches alone.
 
     Returns:
         What `result.json` holds.
@@ -100,27 +118,58 @@ def run_search(
         DataError: The folder belongs to another space, or a file in it is damaged.
         EnvironmentFault: The folder cannot be written, or the device fails.
         Interrupted: `stop` said so; everything is saved.
+        RankedElsewhere: Everything is evaluated, and another worker ranks it.
     """
     chosen = resolve_sampler(sampler, evaluations)
     references = references or {}
-    for arch in references.values():
+    for arch in (*references.values(), *(arch for arch, _ in warm)):
         space.encode(arch)
-    check_sources(budget, meter, predictor)
+    check_sources(question.latency, meter, predictor)
     source = meter or predictor
     assert source is not None
     fingerprint = source.fingerprint
     table = (table or predictor.table_id) if predictor else ""
     predicted_for = "" if meter else fingerprint.device
-    confirm, confirm_also = (confirm, confirm_also) if meter else (None, None)
-    confirm_effort = confirm_effort if confirm else ""
+    confirming = Confirming()
+    if meter:
+        confirming = Confirming(confirm=confirm, effort=confirm_effort if confirm else "", also=confirm_also)
+    context = SearchContext(
+        space=space, folder=folder, question=question, evaluations=evaluations, sampler=chosen, seed=seed, cost=cost,
+        references=references, warm=warm, confirming=confirming, predicted_for=predicted_for, progress=progress, stop=stop,
+    )  # fmt: skip
     genes = Genes(space, chosen)
-    name = study_name(space, weights_id, budget, fingerprint, genes.encoding, table)
-    stored = stored_outcome(folder, name, chosen, progress, table)
+    name = study_name(space, weights_id, question, fingerprint, genes.encoding, table)
+    outcome = functools.partial(
+        SearchOutcome, study=name, question=question, target=evaluations, confirmed=confirming.confirm is not None,
+        confirm_effort=confirming.effort, conditions=fingerprint.conditions, table=table, predicted_for=predicted_for,
+        refined=refined,
+    )  # fmt: skip
+    impossible = functools.partial(
+        outcome, sampler=chosen, seed=seed, evaluations=0, status="infeasible", stopped="", front=(), rejected=(),
+        references=(),
+    )  # fmt: skip
+    too_large = too_large_text(space, question, cost)
+    if too_large:
+        # Counted, not measured: known before anything is opened or timed.
+        impossible(asks=0, fastest_arch=space.smallest(), fastest_latency=None, reason=too_large).write(
+            folder
+        )
+        raise NoFeasibleArchitecture(too_large)
+
+    def opened() -> SearchStudy:
+        if workers is None:
+            return SearchStudy(folder, space, name, genes, question)
+        terms = workers.terms(context, weights_id, fingerprint, table)
+        return SharedStudy(folder, space, name, genes, question, workers, terms, progress)
+
     with (
         quiet_optuna(),
-        contextlib.closing(SearchStudy(folder, space, name, genes, budget)) as study,
+        contextlib.closing(opened()) as study,
         contextlib.ExitStack() as ending,
     ):
+        # A report of a search that has not finished knows by it what was asked.
+        write_json_atomic(folder / QUESTION, {"study": name, **question.stored()})
+        stored = stored_outcome(folder, name, chosen, progress, table)
         if teach:
             ending.callback(lambda: teach(tuple(study.checks)))
         if study.recovered:
@@ -128,105 +177,57 @@ def run_search(
                 f"search: asking again what a stopped search left unfinished ({study.recovered})."
             )
         checked = {check.arch: check.measured for check in study.checks}
-        known: dict[Architecture, Latency] = {c.arch: c.latency for c in study.candidates}
+        known = {c.arch: c.latency for c in study.candidates if c.latency is not None}
         # What an earlier call measured of its front is known before more is asked.
         predictor = learnt(predictor, study.checks) if predictor else None
-        judge = LatencyJudge(budget, meter=meter, predictor=predictor, known=known | checked)
-        outcome = functools.partial(
-            SearchOutcome, study=name, budget=budget, target=evaluations, confirmed=confirm is not None,
-            confirm_effort=confirm_effort, conditions=fingerprint.conditions, table=table, predicted_for=predicted_for,
-        )  # fmt: skip
-        warm_starts = [(space.smallest(), "smallest"), (space.largest(), "largest")]
-        warm_starts += [(arch, f"reference: {label}") for label, arch in references.items()]
-        if not any(c.feasible for c in study.candidates):
-            arch, latency = _first(space, references, budget, judge, cost, confirm)
-            if not fits(latency, budget):
-                nothing = outcome(
-                    sampler=chosen, seed=seed, evaluations=0, asks=len(study.candidates), status="infeasible",
-                    stopped="", front=(), rejected=(), references=(), fastest_arch=arch, fastest_latency=latency,
-                )  # fmt: skip
+        judge = LatencyJudge(question.latency, meter=meter, predictor=predictor, known=known | checked)
+        fastest: Architecture | None = None
+        if not any(c.feasible for c in study.candidates) and question.times_asks:
+            fastest, latency = fastest_feasible(context, judge)
+            if not question.allows(cost(fastest).to_plain(), latency):
+                reason = no_feasible_text(question, fastest, latency, space, predicted_for)
+                nothing = impossible(
+                    asks=len(study.candidates), fastest_arch=fastest, fastest_latency=latency, reason=reason
+                )
                 nothing.write(folder)
-                raise NoFeasibleArchitecture(no_feasible_text(budget, arch, latency, space, predicted_for))
-            warm_starts.insert(1, (arch, "fastest"))
-        memo = AccuracyMemo(folder / EVALUATIONS, weights_id, evaluate, cost)
+                study.finish(nothing)
+                raise NoFeasibleArchitecture(reason)
+        if earlier is not None:
+            found = earlier.starts(study, space, Limit.of(question.latency, fingerprint), progress)
+            context = dataclasses.replace(context, warm=(*context.warm, *found))
+        memo = AccuracyMemo(folder / EVALUATIONS, weights_id, evaluate, cost, question.metrics)
+        memo.hear(study.elsewhere)
         changed = stored is not None and not same_settings(stored, chosen, seed)
         loop = SearchLoop(
-            space, study, memo, budget=budget, judge=judge, cost=cost, genes=genes, sampler=chosen,
-            seed=seed, evaluations=evaluations, warm_starts=warm_starts,
+            space, study, memo, question=question, judge=judge, cost=cost, genes=genes, sampler=chosen,
+            seed=seed, evaluations=evaluations, warm_starts=warm_starts(context, fastest),
             patience_from=stored.asks if stored and changed else 0,
         )  # fmt: skip
         if stored and changed:
             progress.message(settings_text(stored, chosen, seed, evaluations - loop.evaluated))
-        stopped = _run(loop, evaluations, progress, stop)
-        asks = len(study.candidates)
-        log = ConfirmedLog(folder, name, confirm_effort)
-        effort = confirm_effort if confirm else None
-        if stored and is_answer(stored, asks=asks, references=references, confirm_effort=effort):
-            if confirm_also:
-                front, named = with_also(stored.front, stored.references, confirm_also, progress, stop)
-                stored = dataclasses.replace(stored, front=front, references=named)
-                stored.write(folder)
-            log.remove()
-            return stored
-        progress.message(f"search: {loop.evaluated} evaluations in {asks} asks; ranking the front.")
-        ranked = rank(
-            study, judge, memo, budget=budget, predictor=predictor, cost=cost, references=references,
-            confirm=confirm, log=log, progress=progress, stop=stop,
+        stopped = _run(loop, study, evaluations, progress, stop)
+        unheard = {arch for arch, _ in warm} - {candidate.arch for candidate in study.candidates}
+        if unheard:
+            progress.message(
+                f"search: all {evaluations} evaluations are made; {len(unheard)} architectures that were to be asked first "
+                f"were not. Evaluate them with --trials {evaluations + len(unheard)}."
+            )
+        if not ending.enter_context(study.ranking(measures=meter is not None)):
+            raise RankedElsewhere(
+                f"search: all {loop.evaluated} evaluations are made; another worker ranks the front, this one ends."
+            )
+        if workers is not None:  # another one may have ranked it meanwhile
+            loop.hear()
+            stored = stored_outcome(folder, name, chosen, progress, table)
+        return conclude(
+            context, study, judge, memo, loop, predictor=predictor, stored=stored, stopped=stopped or "",
+            outcome=outcome,
         )  # fmt: skip
-    front, named = ranked.front, ranked.references
-    if confirm_also:
-        front, named = with_also(front, named, confirm_also, progress, stop)
-    last_sampler, last_seed, earlier = history(stored, chosen, seed, asks)
-    found = outcome(
-        sampler=last_sampler,
-        seed=last_seed,
-        earlier=earlier,
-        evaluations=loop.evaluated,
-        asks=asks,
-        status="ok" if front else "infeasible",
-        stopped=stopped or "",
-        front=front,
-        rejected=ranked.rejected,
-        references=named,
-        fastest_arch=ranked.fastest_arch,
-        fastest_latency=ranked.fastest_latency,
-        checks=tuple(study.checks),
-    )
-    found.write(folder)
-    log.remove()
-    if not front:
-        raise NoFeasibleArchitecture(
-            lost_text(study.candidates, found.checks, found.rejected, fresh=found.confirmed)
-            + no_feasible_text(budget, found.fastest_arch, found.fastest_latency, space, predicted_for)
-        )
-    if predicted_for:
-        progress.message(
-            f"search: the front is {found.label}: nothing was measured, and no budget is met before it is. "
-            "Run the same search on that device to measure it."
-        )
-    return found
 
 
-def _first(
-    space: SearchSpace,
-    references: Mapping[str, Architecture],
-    budget: LatencyBudget,
-    judge: LatencyJudge,
-    cost: Callable[[Architecture], CostLike],
-    confirm: Confirm | None,
-) -> tuple[Architecture, Latency]:
-    """Returns the fastest architecture found, measured as well as can be before a budget is called impossible."""
-    arch, latency = seek_fastest(space, references.values(), budget, judge.latency, cost)
-    if not fits(latency, budget) and judge.can_measure:
-        latency = judge.measured(arch)
-        if confirm and not fits(latency, budget):
-            # The meter's figures may all be too long, were its yardstick laid in a busy moment.
-            judge.learn(arch, confirm([arch])[arch.id])
-            latency = judge.latency(arch)
-    return arch, latency
-
-
-def _run(loop: SearchLoop, evaluations: int, progress: Progress, stop: Callable[[], bool]) -> str | None:
+def _run(
+    loop: SearchLoop, study: SearchStudy, evaluations: int, progress: Progress, stop: Callable[[], bool]
+) -> str | None:
     """Steps until enough is evaluated; returns why it ended earlier, or None."""
     with progress.task("search", evaluations, done=min(loop.evaluated, evaluations)) as task:
         best_ap = 0.0
@@ -243,9 +244,15 @@ def _run(loop: SearchLoop, evaluations: int, progress: Progress, stop: Callable[
                 return reason
             before = loop.evaluated
             candidate = loop.step()
+            if candidate is None:
+                task.advance(loop.evaluated - before)
+                study.pause()
+                continue
             best_ap = max(best_ap, candidate.ap or 0.0)
             latency = candidate.latency
-            shown = "latency_ms" if isinstance(latency, Measured) else "predicted_ms"
-            numbers = {"best_AP": best_ap, shown: figure_ms(latency, "p50")}
+            numbers = {"best_AP": best_ap}
+            if latency is not None:
+                shown = "latency_ms" if isinstance(latency, Measured) else "predicted_ms"
+                numbers[shown] = figure_ms(latency, "p50")
             task.advance(loop.evaluated - before, **numbers)
     return None

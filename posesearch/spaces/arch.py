@@ -77,8 +77,24 @@ class HeadArch:
             raise ConfigError("head", problems)
 
 
-def input_size_problems(input_size: tuple[int, int], num_stages: int) -> list[str]:
-    """Returns what is wrong with an input size (height, width) for a network with that many stride-2 stages."""
+def frame_problems(input_size: tuple[int, int], num_stages: int, **counts: int) -> list[str]:
+    """Returns what is wrong with what an architecture and a space have in common.
+
+    Args:
+        input_size: (height, width) in pixels, multiples of the network's stride.
+        num_stages: Stride-2 stages, one to four.
+        counts: By name, whole numbers of at least 1.
+    """
+    if not 1 <= num_stages <= 4:
+        problems = [f"stages: got {num_stages}, expected 1 to 4."]
+    else:
+        problems = _input_size_problems(input_size, num_stages)
+    return problems + [
+        f"{name}: got {count}, expected at least 1." for name, count in counts.items() if count < 1
+    ]
+
+
+def _input_size_problems(input_size: tuple[int, int], num_stages: int) -> list[str]:
     stride = 2 ** (num_stages + 1)
     return [
         f"input_size: {name} {size} is not a positive multiple of {stride}, the stride of a network with {num_stages} stages."
@@ -110,14 +126,13 @@ class Architecture:
     head: HeadArch = field(default_factory=HeadArch)
 
     def __post_init__(self) -> None:
-        problems = []
-        if not 1 <= len(self.stages) <= 4:
-            problems.append(f"stages: got {len(self.stages)}, expected 1 to 4.")
-        else:
-            problems += input_size_problems(self.input_size, len(self.stages))
-        for name in ("num_joints", "stem_width", "attention_reduction"):
-            if getattr(self, name) < 1:
-                problems.append(f"{name}: got {getattr(self, name)}, expected at least 1.")
+        problems = frame_problems(
+            self.input_size,
+            len(self.stages),
+            num_joints=self.num_joints,
+            stem_width=self.stem_width,
+            attention_reduction=self.attention_reduction,
+        )
         if problems:
             raise ConfigError("architecture", problems)
 

@@ -15,7 +15,7 @@ from posesearch.spaces.arch import (
     HeadArch,
     StageArch,
     canonical_id,
-    input_size_problems,
+    frame_problems,
     stages_from_code,
 )
 
@@ -97,14 +97,13 @@ class SearchSpace:
     stages: tuple[StageSpace, ...]
 
     def __post_init__(self) -> None:
-        problems = []
-        if not 1 <= len(self.stages) <= 4:
-            problems.append(f"stages: got {len(self.stages)}, expected 1 to 4.")
-        else:
-            problems += input_size_problems(self.input_size, len(self.stages))
-        for name in ("num_joints", "stem_width", "attention_reduction"):
-            if getattr(self, name) < 1:
-                problems.append(f"{name}: got {getattr(self, name)}, expected at least 1.")
+        problems = frame_problems(
+            self.input_size,
+            len(self.stages),
+            num_joints=self.num_joints,
+            stem_width=self.stem_width,
+            attention_reduction=self.attention_reduction,
+        )
         if problems:
             raise ConfigError("space", problems)
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from posesearch.errors import EnvironmentFault
+from posesearch.errors import EnvironmentFault, compile_reason
 from posesearch.models.pose import PoseModel
 
 Backend = str | Callable[..., Any]
@@ -76,11 +76,9 @@ def _compiled(block_class: type[nn.Module], backend: Backend) -> Forward:
             torch._dynamo.exc.TorchDynamoException,
             torch._dynamo.exc.FailOnRecompileLimitHit,
         ) as error:
-            # The first paragraph names backend and fault; the others are for torch's own developers.
-            reason = " ".join(str(error).strip().partition("\n\n")[0].split()) or type(error).__name__
             raise EnvironmentFault(
-                f"a {block_class.__name__} could not be compiled: {reason}. The blocks of a training are compiled when the "
-                "recipe says so. Train without: --set compile_blocks=false"
+                f"a {block_class.__name__} could not be compiled: {compile_reason(error)}. The blocks of a training are "
+                "compiled when the recipe says so. Train without: --set compile_blocks=false"
             ) from error
 
     return run

@@ -5,10 +5,13 @@ each batch. Random draws come in blocks of 24. Within a block every choice of ev
 fairness, FairNAS, ICCV 2021). Genes drawn independently pile up around the middle size, so the draws of a block share a
 size score from 24 strata: a gene's larger choices go to the draws whose score plus own noise ranks higher (a Gaussian
 copula). Everything is a function of (seed, step), so a resumed run and every process of a distributed one agree.
+
+A refinement (`revisit`) puts architectures that a search has visited in the place of the random ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -27,7 +30,7 @@ BLOCK = 24
 SIZE_CORRELATION = 0.6
 """Weight of the shared size score in a gene's rank; 0 draws genes independently, 1 makes all grow together."""
 
-SubnetKind = Literal["largest", "smallest", "random"]
+SubnetKind = Literal["largest", "smallest", "random", "visited"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,14 +61,49 @@ def sandwich(
             f"Cannot draw subnets for step {step}, num_random {num_random}, correlation {correlation}. "
             "Allowed: step >= 0, num_random >= 0, correlation in [0, 1]. Check the recipe."
         )
-    draws = [
-        SubnetDraw(kind="largest", arch=space.largest()),
-        SubnetDraw(kind="smallest", arch=space.smallest()),
-    ]
+    draws = _ends(space)
     for index in range(step * num_random, (step + 1) * num_random):
         block, place = divmod(index, BLOCK)
         draws.append(SubnetDraw(kind="random", arch=random_block(space, seed, block, correlation)[place]))
     return tuple(draws)
+
+
+def revisit(
+    space: SearchSpace,
+    front: Sequence[Architecture],
+    others: Sequence[Architecture],
+    seed: int,
+    step: int,
+    num_visited: int,
+) -> tuple[SubnetDraw, ...]:
+    """Returns the subnets of one step of a refinement: largest, smallest, then what a search has visited.
+
+    The draws go round in blocks. A block holds each of `others` once and each member of `front` as often as makes the
+    front at least half of it, in an order keyed by the block: after any number of steps the shares are those.
+
+    Args:
+        space: the search space.
+        front: what the search found best, at least one architecture.
+        others: what else it visited, none of the front.
+        seed: key of the draws.
+        step: number of the optimiser step, from 0.
+        num_visited: visited subnets a step, at least 1.
+    """
+    times = max(1, -(-len(others) // len(front)))
+    pool = (*front,) * times + (*others,)
+    draws = _ends(space)
+    for index in range(step * num_visited, (step + 1) * num_visited):
+        block, place = divmod(index, len(pool))
+        order = generator(seed, "revisit", block).permutation(len(pool))
+        draws.append(SubnetDraw(kind="visited", arch=pool[order[place]]))
+    return tuple(draws)
+
+
+def _ends(space: SearchSpace) -> list[SubnetDraw]:
+    return [
+        SubnetDraw(kind="largest", arch=space.largest()),
+        SubnetDraw(kind="smallest", arch=space.smallest()),
+    ]
 
 
 @lru_cache(maxsize=8)

@@ -98,8 +98,18 @@ def test_the_order_of_turns_is_shuffled_by_the_seed() -> None:
 
 def test_the_names_are_the_issues() -> None:
     names = [bench.name for bench in BENCHES]
-    assert names == ["pipeline", "step", "sandwich", "evaluate", "recalibrate", "memory", "deploy", "gpu"]
-    assert [bench.name for bench in find_benches(None)] == names[:-1]
+    assert names == [
+        "pipeline",
+        "step",
+        "sandwich",
+        "evaluate",
+        "recalibrate",
+        "memory",
+        "deploy",
+        "sampler",
+        "gpu",
+    ]
+    assert [bench.name for bench in find_benches(None)] == names[:-2]  # sampler takes hours, gpu a GPU
     assert find_benches("memory")[0].target == "posesearch.bench.memory:run"
 
 
@@ -130,9 +140,19 @@ def test_without_data_people_are_drawn_to_a_folder_that_is_gone_afterwards(run: 
     assert sorted(path.name for path in Path().iterdir()) == ["bench"]
 
 
+@pytest.mark.parametrize("name", [bench.name for bench in BENCHES if not bench.needs_people])
+def test_people_nobody_asks_for_are_not_drawn(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_coco(*_: object, **__: object) -> None:
+        raise AssertionError("drew people")
+
+    monkeypatch.setattr(flow, "write_coco", write_coco)
+    assert run(name=name, quick=True, dry_run=True).plan["data"] == "none is needed"
+    assert run(name=name, quick=True).to_plain()["figures"]["people"] is False
+
+
 def test_several_are_a_list(run: Run, people_dir: Path) -> None:
     document = run(data=people_dir).to_plain()
-    assert list(document) == ["benches"] and len(document["benches"]) == len(BENCHES) - 1
+    assert list(document) == ["benches"] and len(document["benches"]) == len(BENCHES) - 2
 
 
 def test_a_dry_run_writes_nothing(run: Run) -> None:

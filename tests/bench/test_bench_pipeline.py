@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from plain_augment import GEOMETRY
 
 from posesearch.bench import pipeline
 from posesearch.bench.baseline_pipeline import SampleDataset
@@ -28,16 +29,7 @@ from posesearch.rng import generator
 
 SIZE = (128, 96)
 CODEC = SimCCCodec.for_input(SIZE)
-GEOMETRY = replace(
-    STAGE1,
-    hue=0.0,
-    saturation=0.0,
-    value=0.0,
-    blur_probability=0.0,
-    median_blur_probability=0.0,
-    dropout_probability=0.0,
-    half_body_probability=1.0,
-)
+HALF_BODIES = replace(GEOMETRY, half_body_probability=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +61,7 @@ def crops_of(samples: list[dict[str, Any]]) -> NDArray[np.int64]:
 
 
 def test_the_same_draws_give_the_same_crops_to_one_grey_level(people: PoseDataset, store: ImageStore) -> None:
-    ours, samples = both(people, store, GEOMETRY)
+    ours, samples = both(people, store, HALF_BODIES)
     difference = np.abs(crops_of(samples) - ours.images_BHWC)
     flipped = [sample["data_samples"].flip for sample in samples]
     assert 0.2 < np.mean(flipped) < 0.8
@@ -87,7 +79,7 @@ def test_colours_blurs_and_the_rectangle_are_the_same_too(people: PoseDataset, s
 
 
 def test_the_same_joints_and_labels(people: PoseDataset, store: ImageStore) -> None:
-    ours, samples = both(people, store, GEOMETRY)
+    ours, samples = both(people, store, HALF_BODIES)
     labels = CODEC.encode(ours.keypoints_BK2, ours.visible_BK)
     theirs = [sample["data_samples"].gt_instance_labels for sample in samples]
     weight_BK = np.concatenate([fields.keypoint_weights.numpy() for fields in theirs])

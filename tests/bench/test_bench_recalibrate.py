@@ -30,7 +30,7 @@ def test_quick_run_gives_every_ratio(people_dir):
         "recalibrate",
         ratios=(
             *("recalibration", "recalibration_at_full_size", "ours_over_naive"),
-            *("ours_over_naive_channels_last", "non_forward_share"),
+            *("ours_over_naive_channels_last", "memory_kept", "non_forward_share"),
         ),
         goals=[("recalibration_at_full_size", 0.08, True), ("ours_over_naive_channels_last", 1.1, False)],
     )

@@ -1,10 +1,12 @@
 """The step benchmark: twins that are twins, and ratios of the same work."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from bench_world import CPU, check_result, quick_context
 
-from posesearch.bench import step
+from posesearch.bench import step, workload
 from posesearch.bench.workload import batches, people, recipe_for, stirred
 from posesearch.spaces import load_space
 from posesearch.supernet import Supernet
@@ -56,3 +58,18 @@ def test_twins_that_differ_are_not_timed(people_dir, monkeypatch):
     monkeypatch.setattr(step, "static_twin", other)
     with pytest.raises(AssertionError, match="largest"):
         step.sliced_over_static(context, people(context, "train", 4), "demo", batch_size=4, repeats=1)
+
+
+def test_steps_run_under_the_settings_of_the_training_loop(people_dir, monkeypatch):
+    context = quick_context(people_dir)
+    steps = step.plain_steps(context, people(context, "train", 4), batch_size=4)
+    entered = []
+
+    @contextmanager
+    def settings(task, device):
+        entered.append((task, device))
+        yield
+
+    monkeypatch.setattr(workload, "device_settings", settings)
+    steps.step(steps.make(0), 0)
+    assert entered == [(steps.task, CPU)]

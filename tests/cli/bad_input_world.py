@@ -22,7 +22,8 @@ from posesearch.cli.app import main
 from posesearch.config import to_plain
 from posesearch.data.synthetic import write_coco
 from posesearch.files import write_json_atomic
-from posesearch.latency.measure import FAST, measure_many
+from posesearch.latency.effort import FAST
+from posesearch.latency.measure import measure_many
 from posesearch.latency.types import Conditions
 from posesearch.models import PoseModel
 from posesearch.spaces import SearchSpace

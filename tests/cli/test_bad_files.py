@@ -182,7 +182,10 @@ def test_data_check_reports_as_its_answer(world: World, call) -> None:
     outcome = call("data", "check", "people", "--json")
     document = json.loads(outcome.out)
     assert (outcome.code, document["exit_code"], document["ok"]) == (4, 4, False)
-    assert document["error"] == "The data set cannot be used: correct the errors above."
+    assert document["error"].startswith(
+        "The data set cannot be used: correct the errors listed under 'faults'"
+    )
+    assert outcome.err.rstrip().endswith(f"error: {document['error']}")  # as every other failure
     assert document["faults"][0]["text"].startswith("key 'bbox' is [0]. Allowed: four finite numbers")
 
 

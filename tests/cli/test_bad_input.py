@@ -125,6 +125,14 @@ BOXES = ("--boxes", "b.json")
 ROW = {"image_id": 2, "category_id": 1, "keypoints": [1] * 51, "score": 1}
 LSP14 = ["right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist"]
 LSP14 += ["right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top"]
+
+
+def renamed(world: World) -> None:
+    """Another name for one joint, so that everything but the names agrees."""
+    names = json.loads(world.path(TRAIN_FILE).read_text())["categories"][0]["keypoints"]
+    world.joints([name if name != "left_hip" else "hip" for name in names])
+
+
 EVALUATIONS = [
     evaluation("no people in val", lambda w: w.edit(VAL_FILE, lambda d: d.update(annotations=[])), VAL_FILE,
                "key 'annotations' is an empty list"),
@@ -140,6 +148,13 @@ EVALUATIONS = [
     evaluation("as many other joints", lambda w: w.joints([f"j{k}" for k in range(17)]), "has 17 (j0, j1, j2, ...)"),
     Case("joints changed under a run, search", SEARCH, 4, (SUPERNET, TRAIN_FILE, "has 14"), lambda w: w.joints(LSP14)),
     Case("joints changed under a run, extract", EXTRACT, 4, (SUPERNET, VAL_FILE, "has 14"), lambda w: w.joints(LSP14, VAL_FILE)),
+    Case("joints renamed under a run, supernet-train", TRAIN, 4,
+         ("runs/tiny/run.json has 17 joints (..., left_hip, right_hip, left_knee, ...)", f"{TRAIN_FILE} has 17 (..., hip, right_hip, ",
+          "Both must have one joint set"), renamed),
+    Case("joints renamed under a run, search", SEARCH, 4, (SUPERNET, "has 17 (..., hip, right_hip, "), renamed),
+    Case("joints renamed under a run, extract", EXTRACT, 4, (SUPERNET, "has 17 (..., hip, right_hip, "), renamed),
+    Case("joints of the manifest", TRAIN, 4, ("runs/tiny/run.json: key 'joints' is 5. Allowed: a list of names",),
+         lambda w: w.edit("runs/tiny/run.json", lambda m: m.update(joints=5))),
     Case("joints of train and val", ["train", MODEL, "--data", "people"], 4, (TRAIN_FILE, VAL_FILE, "Both must have one joint set"),
          lambda w: w.joints(LSP14, VAL_FILE)),
     Case("results missing", ["evaluate", "--results", "no.json", "--annotations", VAL_FILE], 4, ("result file not found: no.json",)),
@@ -169,7 +184,15 @@ LINES = [
     line("search --latency-ms=-3.5", "--latency-ms -3.5", "above 0", "Try --latency-ms 3.5"),
     line("search --latency-ms 0", "--latency-ms 0", "above 0"),
     line("search --latency-ms nan", "--latency-ms nan"),
-    line("search", "no budget given", "Try --latency-ms 3.5"),
+    line("search", "no budget given", "--max-params, --max-macs, --max-memory-mb", "Try --latency-ms 3.5"),
+    line("search --max-params 0", "--max-params 0: expected a number above 0, with K, M or G", "Try --max-params 0.4M"),
+    line("search --max-params -3M", "--max-params -3M: expected a number above 0"),
+    line("search --max-macs many --dry-run", "--max-macs many: expected a number above 0", "Try --max-macs 60M"),
+    line("search --max-memory-mb 5M", "--max-memory-mb 5M: expected millions of bytes, above 0", "Try --max-memory-mb 12.5"),
+    line("search --max-params 1M --percentile p90", "--percentile p90 says how a latency budget is held", "Give --latency-ms too"),
+    line("search --latency-ms 5 --objectives AP,latency", "--objectives AP,latency: 'latency' is not known", "Did you mean 'latency_ms'?"),
+    line("search --latency-ms 5 --objectives AP", "--objectives AP: expected two or three different ones", "Allowed: AP, latency_ms"),
+    line("search --latency-ms 5 --objectives params,macs", "none of them says how good a network is", "Add one of AP, loss"),
     line("search --latency-ms 5 --run tinny", "there is no run 'tinny' in runs", "Did you mean 'tiny'?", "Choose one of them with --run"),
     line("extract --run tinny", "there is no run 'tinny'", "Did you mean 'tiny'?"),
     line("report --run tinny", "there is no run 'tinny'", "Did you mean 'tiny'?"),

@@ -13,6 +13,7 @@ from posesearch.progress import PlainProgress, SilentProgress
 RESULT = SimpleNamespace(
     run="demo",
     models=(),
+    shortlist=None,
     next_command="posesearch train runs/demo/models/T.safetensors",
     to_plain=lambda: {"run": "demo", "models": []},
 )

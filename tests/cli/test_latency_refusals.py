@@ -114,9 +114,13 @@ TABLES = [
         "empty", SEARCH, 4, f"latency table {TABLE} is not valid JSON", "posesearch latency build --fresh",
         before=damaged(lambda world: world.write(TABLE, "")),
     ),
-    case(
-        "no text", SEARCH, 4, f"latency table {TABLE} cannot be read",
-        before=damaged(lambda world: world.write(TABLE, b"\xff\xfe\x00PK")),
+    *(
+        case(
+            f"no text, {name}", words, 4, f"latency table {TABLE} cannot be read: byte 0xff at offset 3 is not UTF-8",
+            "Allowed: JSON in UTF-8", "Build it again with: posesearch latency build --fresh",
+            before=damaged(lambda world: world.write(TABLE, b'{"\n\xff\xfe\x00PK')),
+        )
+        for name, words in (("search", SEARCH), ("show", f"latency show {TABLE}"), ("show the newest", "latency show"))
     ),
     case(
         "a changed figure", SEARCH, 4, f"latency table {TABLE}: its content does not fit its id", "posesearch latency build --fresh",

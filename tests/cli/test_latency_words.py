@@ -75,7 +75,12 @@ def test_the_help_names_every_runtime() -> None:
 def test_the_search_says_that_its_front_is_unverified(call, flow, tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps({"budget": BUDGET, "label": LABEL, "front": [ROW]}))
     result = SimpleNamespace(
-        to_plain=lambda: {"label": LABEL}, folder=tmp_path, evaluations=3, plan={}, next_command="x"
+        to_plain=lambda: {"label": LABEL},
+        folder=tmp_path,
+        evaluations=3,
+        plan={},
+        outcome=object(),
+        next_command="x",
     )
     spy = flow("search", "search", result=result)
     told = call("search", "--latency-ms", "3.5", "--table", "h200", "--unverified", "--batch", "2")

@@ -34,9 +34,13 @@ def test_a_healthy_machine_has_no_failed_check(tmp_path: Path) -> None:
 
 def test_a_missing_device_is_a_failed_check_and_exit_code_5(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--device", "cuda:63", "--json"]) == 5
-    document = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
     failed = {check["name"]: check for check in document["checks"] if check["status"] == "fail"}
-    assert document["ok"] is False
+    # Its report, and the two keys of every failure.
+    assert (document["ok"], document["exit_code"]) == (False, 5)
+    assert document["error"] == "Failed: device, tiny forward. Each has its remedy under 'checks'."
+    assert captured.err.rstrip().endswith(f"error: {document['error']}")
     assert set(failed) == {"device", "tiny forward"}
     assert "--device 'cuda:63' is not there" in failed["device"]["detail"]
 

@@ -16,7 +16,8 @@ from posesearch.latency import survey as surveys
 from posesearch.latency.chain import BlockTimes, marginal_costs
 from posesearch.latency.deploy import deploy
 from posesearch.latency.device import fingerprint
-from posesearch.latency.measure import Effort, measure_many
+from posesearch.latency.effort import Effort
+from posesearch.latency.measure import measure_many
 from posesearch.latency.noise import Steadiness
 from posesearch.latency.predictor import LatencyPredictor, same_device
 from posesearch.latency.table import read_table, write_table
@@ -38,7 +39,7 @@ PROMISED = (
 
 def measure_here(archs, conditions, **_options):
     return measure_many(
-        {arch.id: deploy(PoseModel(arch)) for arch in archs},
+        {arch.id: deploy(PoseModel(arch), conditions) for arch in archs},
         input_size=archs[0].input_size,
         conditions=conditions,
         effort=HASTY,

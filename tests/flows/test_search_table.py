@@ -104,6 +104,31 @@ def _messages_of(**options: object) -> list[str]:
     return messages.texts
 
 
+def test_a_machine_that_is_a_little_slower_now_is_predicted_so(device: Device) -> None:
+    table = make_table(device).table
+    before = {net.code: net.runs_ms[0] for net in table.nets}
+    device.factor = 1.025
+    messages = Messages()
+    found = searched(messages)
+    assert any("now takes 1.020x the time" in text for text in messages.texts), (
+        "the table's runs differ by 1 %"
+    )
+    assert found.outcome is not None and found.outcome.checks
+    for check in found.outcome.checks:
+        assert check.predicted.factor == pytest.approx(1.025, abs=0.006)
+        assert abs(check.error) < 0.01, "unscaled they were 2.4 % too fast"
+    rows = [json.loads(line) for line in Path("runs/tiny/search/candidates.jsonl").read_text().splitlines()]
+    assert {round(row["predicted"]["factor"], 3) for row in rows} == {1.02}
+    # What joined the table is on the table's scale, so that a later search finds the machine as it then is.
+    selected = read_table(DEFAULT).with_role("selected")
+    assert selected and not before.keys() & {net.code for net in selected}
+    unscaled = Device()
+    for net in selected:
+        assert net.runs_ms[0] == pytest.approx(
+            unscaled.true_ms(table.space.arch_from_code(net.code)), rel=0.006
+        )
+
+
 def test_a_machine_that_is_slower_now_is_refused_with_the_way_on(device: Device) -> None:
     make_table(device)
     device.factor = 1.5

@@ -15,12 +15,14 @@ from posesearch.report.breakdown import breakdown_info, breakdown_takeaway
 from posesearch.report.caveats import caveats, next_step
 from posesearch.report.choices import MIN_ROWS, choices_info, choices_takeaway, too_few_text
 from posesearch.report.curves import curves_info, curves_takeaway
-from posesearch.report.front_info import MAX_MARKS, against_references, front_info, front_takeaway
+from posesearch.report.front_info import MAX_MARKS, front_info
 from posesearch.report.history import history_info, history_takeaway
+from posesearch.report.points import Latency, Point
 from posesearch.report.promises import promises_info, promises_takeaway
 from posesearch.report.read import read_run
-from posesearch.report.rows import Accuracy, Budget, Latency, Model, Point, RunRows
+from posesearch.report.rows import Accuracy, Budget, Model, RunRows
 from posesearch.report.tables import FRONT_COLUMNS, front_table, model_columns, model_conditions, model_table
+from posesearch.report.takeaway import against_references, front_takeaway
 from posesearch.report.words import (
     ap_text,
     axis_format,
@@ -64,11 +66,11 @@ def test_front_marks_and_labels() -> None:
         ("front", "knee and best"),
         ("reference", "starnet-pose-t"),
     ]
-    assert info.marks[3].minus_ms == pytest.approx(0.1)
-    low, high = info.latency_range_ms
+    assert info.marks[3].minus == pytest.approx(0.1)
+    low, high = info.x_range
     assert low < 1.0 and 2.5 < high < 4.0
     assert info.outside == 1
-    assert info.ap_range[0] < info.rug_height < 0.45 < 0.60 < info.ap_range[1]
+    assert info.y_range[0] < info.rug_height < 0.45 < 0.60 < info.y_range[1]
 
 
 def test_front_takeaway_is_computed() -> None:
@@ -122,9 +124,9 @@ def test_the_budget_note(ms: float, low_ms: float, high_ms: float, verdict: str,
 def test_front_on_p90_shows_p90() -> None:
     info = front_info(replace(ROWS, budget=Budget(latency_ms=2.5, percentile="p90")))
     assert info is not None
-    assert info.latency_title == "measured latency of one image, p90 (ms)"
-    assert [mark.latency_ms for mark in info.of("front")] == pytest.approx([1.2, 2.2])
-    assert {mark.plus_ms for mark in info.marks} == {0.0}
+    assert info.x_title == "measured latency of one image, p90 (ms)"
+    assert [mark.x for mark in info.of("front")] == pytest.approx([1.2, 2.2])
+    assert {mark.plus for mark in info.marks} == {0.0}
 
 
 def test_infeasible_run_names_the_fastest(tmp_path: Path) -> None:

@@ -18,14 +18,21 @@ from posesearch.report import write_report
 from posesearch.report.block_latency import block_info, block_note, block_plot, block_takeaway
 from posesearch.report.caveats import caveats
 from posesearch.report.extras import Extras, Kernels, TimedNet, extras_of
-from posesearch.report.front_info import front_info, front_takeaway
-from posesearch.report.predictions import predictions_info, predictions_note, predictions_takeaway
+from posesearch.report.front_info import front_info
+from posesearch.report.points import Latency, Part, Point, Prediction
+from posesearch.report.predictions import (
+    PredictionRow,
+    predictions_info,
+    predictions_note,
+    predictions_takeaway,
+)
 from posesearch.report.read import read_run
 from posesearch.report.regime import MIN_NETS, fit_counts, regime, timed_nets
-from posesearch.report.rows import Budget, Latency, Part, Point, Prediction, RunRows
+from posesearch.report.rows import Budget, RunRows
 from posesearch.report.runtimes import runtimes_sentence, runtimes_table
 from posesearch.report.sections import sections
 from posesearch.report.tables import front_table
+from posesearch.report.takeaway import front_takeaway
 
 LABEL = "predicted for NVIDIA H200, unverified"
 
@@ -94,6 +101,20 @@ def test_a_check_counts_by_the_prediction_it_was_chosen_by() -> None:
     )
 
 
+def test_predictions_of_a_machine_that_was_slower_say_so() -> None:
+    factors = (1.0, 1.04, 1.04)
+    table = tuple(
+        PredictionRow(
+            code="a",
+            predicted=Prediction(latency_ms=2.0, low_ms=1.9, high_ms=2.1, factor=factor),
+            latency=timed(2.0),
+        )
+        for factor in factors
+    )
+    assert "multiplied by 1.040: the machine was that much slower" in predictions_note(table)
+    assert "multiplied" not in predictions_note(table[:1])
+
+
 def test_without_predictions_there_is_a_way_to_get_them_and_no_empty_plot(full_run: Path) -> None:
     rows = read_run(full_run)
     assert predictions_info(rows) == () and block_info(rows) == ()
@@ -139,7 +160,7 @@ def test_what_nobody_measured_says_so_everywhere(tmp_path: Path) -> None:
     assert [point.figure_ms for point in rows.front] == sorted(point.figure_ms for point in rows.front)
     assert predictions_info(rows) == ()
     info = front_info(rows)
-    assert info is not None and LABEL in info.latency_title and not any(mark.measured for mark in info.marks)
+    assert info is not None and LABEL in info.x_title and not any(mark.measured for mark in info.marks)
     assert {mark.kind for mark in info.marks} == {"over budget", "predicted", "front", "reference"}
     assert LABEL in front_takeaway(rows) and "No budget is met before it is measured" in front_takeaway(rows)
     for row in front_table(rows):

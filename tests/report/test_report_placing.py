@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from posesearch.report.front_info import Mark, front_info
 from posesearch.report.placing import Box, Canvas, better_on_left, notes_of, place_names
-from posesearch.report.rows import Budget, Latency, Point, RunRows
+from posesearch.report.points import Latency, Point
+from posesearch.report.rows import Budget, RunRows
 
 WIDE, HIGH = 540.0, 280.0
 FRAME = Box(left=0, bottom=0, right=WIDE, top=HIGH)
@@ -89,7 +90,7 @@ def test_the_budget_crosses_no_corner_text(budget_ms: float) -> None:
     info = front_info(rows)
     assert info is not None
     corner = notes_of(info, width=WIDE, height=HIGH, better=0.36 * WIDE, budget=100)[0]
-    low, high = info.latency_range_ms
+    low, high = info.x_range
     line = WIDE * (budget_ms - low) / (high - low)
     assert not corner.left <= line <= corner.right
     assert better_on_left(info) == (corner.left == 0)

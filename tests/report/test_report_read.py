@@ -9,8 +9,9 @@ import pytest
 from fake_run_folder import BUDGET_MS, SPLITS, build_run, measured
 
 from posesearch.errors import DataError
+from posesearch.report.axes import DEFAULT, axes_of
+from posesearch.report.points import Latency, Point
 from posesearch.report.read import latency_of, provisional_front, read_run
-from posesearch.report.rows import Latency, Point
 
 
 def test_full_run_gives_every_row(full_run: Path) -> None:
@@ -97,7 +98,7 @@ def test_provisional_front_is_undominated_and_increasing() -> None:
         point("f", None, 0.5),
         point("a", 0.5, 1.0),
     ]
-    assert [p.code for p in provisional_front(points)] == ["a", "c"]
+    assert [p.code for p in provisional_front(points, axes_of(DEFAULT))] == ["a", "c"]
 
 
 def test_a_prediction_is_no_measurement() -> None:

@@ -14,8 +14,9 @@ from posesearch.latency.types import LatencyBudget, Predicted
 from posesearch.search.check import check_front
 from posesearch.search.confirm import confirm_front
 from posesearch.search.outcome import read_outcome
+from posesearch.search.question import Question
 
-BUDGET = LatencyBudget(latency_ms=2.0)
+QUESTION = Question.within(LatencyBudget(latency_ms=2.0))
 
 
 def predicted(ms, bound=0.03):
@@ -48,7 +49,7 @@ def test_the_front_is_confirmed_until_none_is_left(tiny_space, slow):
         candidate(a, 0.9 - 0.01 * i, own_ms[i], latency=predicted(own_ms[i])) for i, a in enumerate(archs)
     ]
     confirm = confirming(lambda a: 2.01 if archs.index(a) < slow else own_ms[archs.index(a)])
-    front, rejected, confirmed = confirm_front(found, BUDGET, confirm)
+    front, rejected, confirmed = confirm_front(found, QUESTION, confirm)
     assert len(rejected) == slow and {m.candidate.arch for m in rejected} == set(archs[:slow])
     assert [m.candidate.arch for m in front] == archs[slow : slow + 1]
     assert front or len(confirmed) == len(archs), "infeasible is said of what was measured"
@@ -60,10 +61,10 @@ def test_a_doubtful_one_behind_a_rejected_one_is_measured(tiny_space):
         candidate(first, 0.9, 1.95, latency=measured(1.95)),
         candidate(doubtful, 0.8, 1.97, latency=predicted(1.97)),
     ]
-    kept = check_front(found, BUDGET, Fixed(1.97), {first: measured(1.95)}, FakeMeter().measure, [].append)
+    kept = check_front(found, QUESTION, Fixed(1.97), {first: measured(1.95)}, FakeMeter().measure, [].append)
     assert {c.arch: c.feasible for c in kept} == {first: True, doubtful: False}
     confirm = confirming(lambda arch: 2.001 if arch == first else 1.98)
-    front, rejected, _ = confirm_front(kept, BUDGET, confirm)
+    front, rejected, _ = confirm_front(kept, QUESTION, confirm)
     assert [m.candidate.arch for m in front] == [doubtful]
     assert front[0].candidate.feasible and [m.candidate.arch for m in rejected] == [first]
 
@@ -73,7 +74,7 @@ def test_the_predicted_front_is_measured_however_many_rounds_it_takes(tiny_space
     archs = draws(tiny_space, 14)
     found = [candidate(a, 0.9 - 0.01 * i, 1.9, latency=predicted(1.9)) for i, a in enumerate(archs)]
     meter = FakeMeter(lambda arch: 1.9 if arch == archs[-1] else 2.1)
-    kept = check_front(found, BUDGET, Fixed(1.9), {}, meter.measure, [].append)
+    kept = check_front(found, QUESTION, Fixed(1.9), {}, meter.measure, [].append)
     assert [c.arch for c in kept] == archs[-1:] and len(meter.asked) == 14
 
 

@@ -18,8 +18,10 @@ from posesearch.search.confirm import BESIDE, confirm_front
 from posesearch.search.confirmed import CONFIRMED, ConfirmedLog
 from posesearch.search.front import dominates, pareto_front
 from posesearch.search.propose import members
+from posesearch.search.question import Question
 
 BUDGET = LatencyBudget(latency_ms=2.0)
+QUESTION = Question.within(BUDGET)
 
 
 def fronts(found, ms):
@@ -29,7 +31,7 @@ def fronts(found, ms):
         confirm = confirming(ms.__getitem__)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "BESIDE", beside)
-            front, rejected, confirmed = confirm_front(found, BUDGET, confirm)
+            front, rejected, confirmed = confirm_front(found, QUESTION, confirm)
         asked = [arch for round_ in confirm.asked for arch in round_]
         assert all(confirm.asked) and len(asked) == len(set(asked)), "each round confirms more, nothing twice"
         assert {arch.id for arch in asked} == set(confirmed)
@@ -98,7 +100,7 @@ def test_only_those_that_noise_may_bring_in_are_measured_beside(one_stage):
         candidate(arch, ap, ms) for arch, ap, ms in zip(archs, (0.5, 0.4, 0.4), (1.0, far, near), strict=True)
     ]
     confirm = confirming(lambda arch: 1.0)
-    confirm_front(found, BUDGET, confirm)
+    confirm_front(found, QUESTION, confirm)
     assert confirm.asked == [[archs[0], archs[2]]]
 
 

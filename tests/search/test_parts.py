@@ -17,7 +17,10 @@ from posesearch.search.feasible import no_feasible_text, seek_fastest
 from posesearch.search.guess import LatencyGuess, cost_features
 from posesearch.search.memo import AccuracyMemo
 from posesearch.search.propose import members, nearby, spread_start, stratum_latency
+from posesearch.search.question import Question
 from posesearch.search.samplers import Genes, resolve_sampler
+
+QUESTION = Question.within(LatencyBudget(latency_ms=3.0))
 
 
 def features(arch):
@@ -146,17 +149,20 @@ def test_encodings_are_inverse(tiny_space, sampler):
     assert genes.distance(tiny_space.smallest(), tiny_space.largest()) == 15.0
 
 
-def test_auto_sampler_by_evaluations():
-    assert [resolve_sampler("auto", n) for n in (40, 300, 301)] == ["gp", "gp", "nsga2"]
+def test_auto_is_our_own_sampler():
+    assert {resolve_sampler("auto", n) for n in (1, 40, 300, 2000)} == {"surrogate"}
     with pytest.raises(
-        UsageError, match=r"--sampler 'nsga' is not known. Did you mean 'nsga2'\? Allowed: auto, gp"
+        UsageError,
+        match=r"--sampler 'nsga' is not known. Did you mean 'nsga2'\? Allowed: auto, surrogate, gp",
     ):
         resolve_sampler("nsga", 10)
 
 
 def test_seek_stops_at_the_first_within_budget(tiny_space):
     meter = FakeMeter()
-    arch, _ = seek_fastest(tiny_space, (), LatencyBudget(latency_ms=5.0), meter.measure, FakeCost)
+    arch, _ = seek_fastest(
+        tiny_space, (), Question.within(LatencyBudget(latency_ms=5.0)), meter.measure, FakeCost
+    )
     assert arch == tiny_space.smallest()
     assert len(meter.asked) == 1
 
@@ -165,15 +171,15 @@ def test_seek_finds_a_neighbour_faster_than_the_smallest(tiny_space):
     # Kernel 5 in the first stage runs faster than kernel 3 on this device.
     odd = lambda arch: latency_of(arch) - 0.4 * (arch.stages[0].kernel == 5)  # noqa: E731
     limit = LatencyBudget(latency_ms=latency_of(tiny_space.smallest()) - 0.2)
-    arch, latency = seek_fastest(tiny_space, (), limit, FakeMeter(odd).measure, FakeCost)
+    arch, latency = seek_fastest(tiny_space, (), Question.within(limit), FakeMeter(odd).measure, FakeCost)
     assert arch.stages[0].kernel == 5
     assert limit.allows(latency)
 
 
 def test_message_of_an_impossible_budget(tiny_space):
-    budget = LatencyBudget(latency_ms=0.1)
+    question = Question.within(LatencyBudget(latency_ms=0.1))
     arch = tiny_space.smallest()
-    text = no_feasible_text(budget, arch, measured(1.25), tiny_space)
+    text = no_feasible_text(question, arch, measured(1.25), tiny_space)
     assert "no architecture of space 'tiny' meets --latency-ms 0.1 (p50, eager, fp32) on a device." in text
     assert f"The fastest found is {arch} with 1.25 ms" in text
     assert "--latency-ms 1.5 leaves some choice" in text
@@ -193,7 +199,7 @@ def test_confirm_ranks_again_and_drops_what_is_over(tiny_space):
         asked.append([a.id for a in wanted])
         return {a.id: measured(true_ms[a.id], processes=2) for a in wanted}
 
-    front, rejected, latencies = confirm_front(found, LatencyBudget(latency_ms=3.0), confirm)
+    front, rejected, latencies = confirm_front(found, QUESTION, confirm)
     assert [m.candidate.arch for m in front] == [archs[0], archs[1], archs[3]]
     assert [m.candidate.arch for m in rejected] == [archs[2]]
     # The fourth is 2 % slower than the one that beats it, so it is measured along with the front.
@@ -210,7 +216,7 @@ def test_confirm_compares_unconfirmed_figures_on_one_yardstick(tiny_space):
     ]
     true_ms = {archs[0].id: 1.2, archs[1].id: 2.0}
     front, _, _ = confirm_front(
-        found, LatencyBudget(latency_ms=3.0), lambda wanted: {a.id: measured(true_ms[a.id]) for a in wanted}
+        found, QUESTION, lambda wanted: {a.id: measured(true_ms[a.id]) for a in wanted}
     )
     assert [m.candidate.arch for m in front] == archs
 
@@ -219,7 +225,7 @@ def test_confirm_measures_extras_but_does_not_rank_them(tiny_space):
     archs = draws(tiny_space, 2)
     front, _, latencies = confirm_front(
         [candidate(archs[0], 0.3, 1.0)],
-        LatencyBudget(latency_ms=3.0),
+        QUESTION,
         lambda wanted: {a.id: measured(1.0) for a in wanted},
         [candidate(archs[1], 0.9, 0.5)],
     )

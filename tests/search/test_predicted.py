@@ -19,6 +19,7 @@ from posesearch.search.check import Check, check_front, checks_text, learnt
 from posesearch.search.judge import LatencyJudge
 from posesearch.search.limit import excess_ms, figure_ms, fits, may_fit
 from posesearch.search.outcome import read_outcome
+from posesearch.search.question import Question
 
 BUDGET = LatencyBudget(latency_ms=2.0)
 
@@ -109,7 +110,9 @@ def test_rounds_go_on_until_the_front_is_measured(tiny_space):
     ]
     device, noted = NoisyDevice(0, bias=1.1, noise=0.0), []
     budget = LatencyBudget(latency_ms=1.05 * top)
-    kept = check_front(found, budget, FakePredictor(), {}, device.meter().measure, noted.append)
+    kept = check_front(
+        found, Question.within(budget), FakePredictor(), {}, device.meter().measure, noted.append
+    )
     assert [(check.arch, check.round) for check in noted] == [(three, 1), (two, 1), (one, 1)]
     assert {c.arch for c in kept} == {one, two}
     assert all(isinstance(c.latency, Measured) and c.feasible for c in kept)
@@ -119,7 +122,7 @@ def test_rounds_go_on_until_the_front_is_measured(tiny_space):
     table, noted = FakePredictor(slow), []
     found = [dataclasses.replace(c, latency=table.predict(c.arch)) for c in found]
     meter = FakeMeter(lambda arch: slow(arch) * (1.2 if arch == three else 1.0))
-    kept = check_front(found, budget, table, {}, meter.measure, noted.append, first_round=3)
+    kept = check_front(found, Question.within(budget), table, {}, meter.measure, noted.append, first_round=3)
     assert [(check.arch, check.round) for check in noted] == [(three, 3), (one, 3), (two, 4)]
     assert {c.arch for c in kept} == {one, two}
 

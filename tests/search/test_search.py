@@ -18,6 +18,7 @@ from posesearch.files import read_json, read_jsonl
 from posesearch.latency.types import LatencyBudget
 from posesearch.progress import SilentProgress
 from posesearch.search.outcome import read_outcome
+from posesearch.search.question import Question
 from posesearch.search.search import run_search
 from posesearch.spaces import load_space
 
@@ -31,9 +32,10 @@ class Messages(SilentProgress):
 
 
 def search(space, folder, **changes):
+    budget = changes.pop("budget", LatencyBudget(latency_ms=2.0))
     options = {
         "folder": folder,
-        "budget": LatencyBudget(latency_ms=2.0),
+        "question": Question.within(budget),
         "evaluations": 8,
         "evaluate": Evaluator(),
         "meter": FakeMeter(),
@@ -54,7 +56,7 @@ def front_of(outcome):
     return [(m.candidate.arch.code, m.ap) for m in outcome.front]
 
 
-@pytest.mark.parametrize("sampler", ["gp", "nsga2", "tpe", "random"])
+@pytest.mark.parametrize("sampler", ["surrogate", "gp", "nsga2", "tpe", "random"])
 def test_a_search_of_each_sampler(tiny_space, tmp_path, sampler):
     evaluator = Evaluator()
     outcome = search(tiny_space, tmp_path, sampler=sampler, evaluate=evaluator, evaluations=12)
@@ -77,7 +79,7 @@ def test_forty_evaluations_give_a_front_of_the_demo_space(tmp_path):
     space = load_space("demo")
     limit = LatencyBudget(latency_ms=0.6 * latency_of(space.largest()))
     outcome = search(space, tmp_path, sampler="auto", evaluations=40, budget=limit)
-    assert outcome.sampler == "gp"
+    assert outcome.sampler == "surrogate"
     assert len(outcome.front) >= 8
     assert outcome.asks <= 60
     tops = [m.ap for m in outcome.front]
@@ -110,7 +112,7 @@ def test_the_start_spreads_over_the_latencies(tiny_space, tmp_path):
 
 
 @pytest.mark.parametrize("fails_at", [0, 3, 6])
-@pytest.mark.parametrize("sampler", ["nsga2", "random"])
+@pytest.mark.parametrize("sampler", ["surrogate", "nsga2", "random"])
 def test_killed_and_resumed_equals_uninterrupted(tiny_space, tmp_path, sampler, fails_at):
     whole, parts = Evaluator(), Evaluator(fails_at=fails_at)
     expected = search(tiny_space, tmp_path / "whole", evaluate=whole, sampler=sampler, seed=3)

@@ -12,6 +12,7 @@ from posesearch.files import read_json
 from posesearch.latency.types import LatencyBudget, Measured
 from posesearch.search.feasible import no_feasible_text
 from posesearch.search.outcome import read_outcome
+from posesearch.search.question import Question
 
 BUDGET = LatencyBudget(latency_ms=2.0)
 
@@ -124,7 +125,7 @@ def test_an_impossible_budget_of_an_absent_device_is_no_measurement(tiny_space, 
     )
     assert f"with ~{ms:.3g} ms predicted, at most {1.1 * ms:.3g}" in str(e.value)
     assert read_outcome(tmp_path).status == "infeasible"
-    text = no_feasible_text(BUDGET, tiny_space.smallest(), measured(2.5), tiny_space)
+    text = no_feasible_text(Question.within(BUDGET), tiny_space.smallest(), measured(2.5), tiny_space)
     assert "meets --latency-ms 2 (p50, eager, fp32) on a device." in text
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.backends.debugging import aot_eager
 
-from posesearch.errors import EnvironmentFault
+from posesearch.errors import EnvironmentFault, compile_reason
 from posesearch.models import PoseModel
 from posesearch.spaces import Architecture, SearchSpace
 from posesearch.supernet import Supernet, drop_path_masks, recalibrate
@@ -148,3 +148,47 @@ def test_a_block_that_cannot_be_compiled_says_what_to_do() -> None:
     assert "no C compiler found" in message
     assert "--set compile_blocks=false" in message
     assert caught.value.exit_code == 5
+
+
+COMPILER_FAILED = """C++ compile error
+
+Command:
+g++ -Werror -march=native main.cpp
+
+Output:
+main.cpp: In function 'kernel':
+main.cpp:3:10: fatal error: Python.h: No such file or directory
+    3 | #include <Python.h>
+compilation terminated."""
+
+
+def test_a_compiler_that_fails_is_quoted() -> None:
+    def broken(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
+        raise RuntimeError(COMPILER_FAILED)
+
+    forward = BlockCompiler(broken)(nn.Sequential(nn.ReLU()))
+    with pytest.raises(EnvironmentFault) as caught:
+        forward(torch.ones(1))
+    message = str(caught.value)
+    assert (
+        "C++ compile error: main.cpp:3:10: fatal error: Python.h: No such file or directory. The" in message
+    )
+    assert "march=native" not in message and "TORCHDYNAMO_VERBOSE" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "RuntimeError"),
+        ("one\n  two", "one two"),
+        ("one\n\nSet TORCH_LOGS for more", "one"),
+        (
+            "one\n\nptxas fatal   : Unresolved extern function 'f'",
+            "one: ptxas fatal   : Unresolved extern function 'f'",
+        ),
+        ("one\n\na.cu(3): error: first\na.cu(4): error: second", "one: a.cu(3): error: first"),
+        ("one\n\nerror: " + "x" * 900, "one: error: " + "x" * 293),
+    ],
+)
+def test_the_useful_lines_of_a_failed_compilation(text: str, reason: str) -> None:
+    assert compile_reason(RuntimeError(text)) == reason
