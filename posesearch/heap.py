@@ -5,6 +5,8 @@ by page, for the next layer's map. StarNet-Pose-T at 256x192, one core of a virt
 kept: evaluation 12.8 and 7.4 with 16 crops a forward, 14.4 and 7.5 with 32; the largest of `demo` with 64 crops 1.44 and 0.86.
 What is computed is the same to the bit; a training's peak of memory was 8 % higher (space `demo`).
 
+It is a wish, not a promise: in a bare loop over one map of 40 MB most processes took fresh pages all the same.
+
 A latency is never measured this way: what is deployed runs as the system usually has it.
 """
 

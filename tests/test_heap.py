@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
@@ -52,32 +51,6 @@ def test_the_library_takes_every_option():
     mallopt = heap._mallopt()
     assert mallopt is not None
     assert all(mallopt(*option) for options in (KEPT, USUAL) for option in options.items())
-
-
-# Alone in a process: what earlier work left on the heap decides where the next large map comes from.
-FRESH_PAGES = """
-import resource, torch
-from posesearch.heap import memory_kept
-
-def fresh_pages():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(3):
-        torch.relu(image)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-image = torch.ones(10 << 20)  # held while the next map is made, as in a network
-with memory_kept("cpu"):
-    fresh_pages()
-    fresh_pages()
-    print(image.nbytes // resource.getpagesize(), fresh_pages())
-"""
-
-
-@pytest.mark.skipif(not ON_GLIBC, reason="needs the GNU C library")
-def test_the_next_map_takes_no_fresh_pages():
-    done = subprocess.run([sys.executable, "-c", FRESH_PAGES], capture_output=True, text=True, check=True)
-    pages, fresh = map(int, done.stdout.split())
-    assert fresh < pages // 10
 
 
 def test_what_is_computed_is_the_same():

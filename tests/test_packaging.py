@@ -20,7 +20,7 @@ home = pathlib.Path(posesearch.__file__).resolve()
 assert str(home).startswith({target!r}), home
 space = posesearch.load_space("starnet")
 assert space.contains(posesearch.load_preset("starnet-pose-s"))
-assert {{"demo", "starnet"}} <= set(list_spaces())
+assert {{"demo", "small", "starnet"}} <= set(list_spaces())
 assert [load_recipe(name).name for name in list_recipes()] == ["demo", "small-data", "starnet-pose"]
 assert main(["space", "show", "starnet"]) == 0
 """

@@ -77,7 +77,7 @@ def test_every_preset_keeps_its_outputs(name):
     assert found["folded"] < found["published"]
 
 
-@pytest.mark.parametrize("name", ["demo", "starnet"])
+@pytest.mark.parametrize("name", ["demo", "small", "starnet"])
 def test_random_members_of_each_space_keep_their_outputs(name):
     space = load_space(name)
     for number in range(3):

@@ -84,7 +84,7 @@ def test_workers_that_propose_for_themselves(tmp_path, url):
     told = collect(processes, answers, 4)
     assert rankings(told) == 1
     assert len(ended(tmp_path)) == len(set(ended(tmp_path))) == 14
-    assert len({row["pid"] for row in record(tmp_path)}) >= 3, "the work is shared"
+    assert len({row["pid"] for row in record(tmp_path)}) >= 2, "the work is shared"
     _, trials = states(shared, tmp_path)
     new = [t for t in trials if t.state.name == "COMPLETE" and not t.user_attrs["candidate"]["repeated"]]
     assert len(new) == 14

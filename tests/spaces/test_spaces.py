@@ -24,7 +24,7 @@ from posesearch.spaces import (
     stages_from_code,
 )
 
-SHIPPED = ("demo", "starnet")
+SHIPPED = ("demo", "small", "starnet")
 seeds = st.integers(0, 2**32 - 1)
 
 

@@ -41,7 +41,7 @@ def stir_weights() -> Callable[[nn.Module, int], None]:
     return stir
 
 
-@pytest.fixture(scope="session", params=["demo", "starnet", "tiny"])
+@pytest.fixture(scope="session", params=["demo", "small", "starnet", "tiny"])
 def supernet(request: pytest.FixtureRequest, tiny_space: SearchSpace) -> Iterator[Supernet]:
     """A stirred supernet of each space, at a small input size, not square where the strides allow it."""
     if request.param == "tiny":

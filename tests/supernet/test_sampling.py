@@ -41,7 +41,7 @@ def test_golden_draw(tiny_space: SearchSpace) -> None:
     assert codes == ["w8-24-32_d2-2-2_k5-7-3_r3-4-3_a101", "w8-16-24_d1-1-1_k5-3-7_r2-2-4_a100"]
 
 
-@pytest.mark.parametrize("name", ["demo", "starnet"])
+@pytest.mark.parametrize("name", ["demo", "small", "starnet"])
 def test_fair_over_each_block(name: str) -> None:
     space = load_space(name)
     for block in range(3):
